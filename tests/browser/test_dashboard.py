@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,7 @@ from annotate.store.store import AnnotationStore
 from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.dashboard_browser import CALL, choose, enter, open_tab, pick, toast, wait_for
 from tests.annotate.dashboard_maker import ADMIN_TOKEN, REVIEWER_TOKEN
-from tests.annotate.dashboard_page import SETTINGS, submit
-from tests.browser.serving import serving
+from tests.annotate.dashboard_page import submit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -27,33 +25,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dashboard")
-
-
-@pytest.fixture(scope="module")
-def address(repository: Path, folder: Path) -> Iterator[str]:
-    arguments = ["-m", "tests.annotate.dashboard_page", "PORT", str(folder / "store")]
-    with serving(repository, arguments, folder / "log.txt") as address:
-        yield address
-
-
-@pytest.fixture
-def store(folder: Path, address: str) -> Iterator[AnnotationStore]:
-    """The same store, beside the page."""
-    store = AnnotationStore.open(folder / "store", settings=SETTINGS)
-    yield store
-    store.close()
-
-
 def test_without_a_token_there_is_only_what_everybody_may_see(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     wait_for(page, "#dashboard-who", "Choose a name")
     wait_for(page, "#dashboard-totals", "not synced anywhere")
-    page.fill("#dashboard-receipt input", store.stored()[0].receipt.receipt_id.lower())
+    page.fill("#dashboard-receipt input", dashboard_store.stored()[0].receipt.receipt_id.lower())
     page.click("#dashboard-check")
     wait_for(page, "#dashboard-answer", "Submission 1 is kept here.")
     enter(page, "Ann", "", "annotator")
@@ -65,25 +43,25 @@ def test_without_a_token_there_is_only_what_everybody_may_see(
 
 
 def test_the_tab_is_up_to_date_whenever_it_is_opened(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     wait_for(page, "#dashboard-who", "Choose a name")
     page.click("#teach-tab-button[role=tab]")
     page.evaluate("GazeName.name = 'Chosen in Teach'")
-    image = store.images()[0]
-    before = store.counts().annotations
-    submit(store, image, "Latecomer", Scanpath((Fixation(0.4, 0.4), Fixation(0.6, 0.6)), "click"), 5.0)
+    image = dashboard_store.images()[0]
+    before = dashboard_store.counts().annotations
+    submit(dashboard_store, image, "Latecomer", Scanpath((Fixation(0.4, 0.4), Fixation(0.6, 0.6)), "click"), 5.0)
     page.click("#dashboard-tab-button[role=tab]")
     wait_for(page, "#dashboard-who", "Chosen in Teach")
     assert page.input_value("#dashboard-name input") == "Chosen in Teach"
     wait_for(page, "#dashboard-totals", f"{before + 1}")
-    store.remove(f"latecomer-{image.sha256[:12]}", "end of this test", "test")
+    dashboard_store.remove(f"latecomer-{image.sha256[:12]}", "end of this test", "test")
     page.close()
 
 
-def test_a_token_is_asked_for_once(browser: "Browser", address: str) -> None:
-    page = open_tab(browser, address)
+def test_a_token_is_asked_for_once(browser: "Browser", dashboard: str) -> None:
+    page = open_tab(browser, dashboard)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     page.wait_for_function("performance.getEntriesByType('resource').some(one => one.name.endsWith('/session'))")
     assert "gazevlm_role" not in page.evaluate("document.cookie"), "no script reads it"
@@ -99,9 +77,9 @@ def test_a_token_is_asked_for_once(browser: "Browser", address: str) -> None:
 
 
 def test_an_admin_decides_what_everybody_is_told_and_asked(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     page.click("#dashboard-admins-button[role=tab]")
     page.click("#dashboard-project-button[role=tab]")
@@ -110,7 +88,7 @@ def test_an_admin_decides_what_everybody_is_told_and_asked(
     choose(page, "#dashboard-project-checklist", "edema")
     page.click("#dashboard-project-save")
     wait_for(page, "#dashboard-project-status", "Saved")
-    project = store.project()
+    project = dashboard_store.project()
     assert (project.instruction, project.least_clicks, project.checklist) == ("Apex first.", 2, ("edema",))
     page.fill("#dashboard-project-blur input", "0")
     page.click("#dashboard-project-save")
@@ -122,18 +100,20 @@ def test_an_admin_decides_what_everybody_is_told_and_asked(
     gap = max(beside["y"] - button["y"] - button["height"], button["y"] - beside["y"] - beside["height"])
     assert 0 <= gap < 20, "the message is beside what was pressed"
     assert beside["x"] <= button["x"] < beside["x"] + beside["width"]
-    assert store.project() == project
+    assert dashboard_store.project() == project
     page.fill("#dashboard-project-blur input", "41")
     page.click("#dashboard-project-save")
     message.wait_for(state="detached")
-    store.set_project(Project(), "test")
+    dashboard_store.set_project(Project(), "test")
     page.close()
 
 
-def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: str, store: AnnotationStore) -> None:
-    page = open_tab(browser, address)
+def test_calling_a_handler_all_the_same_is_refused(
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
+) -> None:
+    page = open_tab(browser, dashboard)
     enter(page, "Ann", "", "annotator")
-    before = store.audit(), store.stored(include_removed=True)
+    before = dashboard_store.audit(), dashboard_store.stored(include_removed=True)
     calls: dict[str, list[Any]] = {
         "dashboard-next": ["", "pending", False, "", None],
         "dashboard-accept": ["", None, "", "pending", True, False, ""],
@@ -154,16 +134,16 @@ def test_calling_a_handler_all_the_same_is_refused(browser: "Browser", address: 
         assert "Traceback" not in answer
     answer = page.evaluate(CALL, ["dashboard-next", ["not the token at all", "pending", False, "", None]])
     assert "gives no role" in answer
-    assert (store.audit(), store.stored(include_removed=True)) == before
-    with urlopen(f"{address}gradio_api/info", timeout=60) as answer:
+    assert (dashboard_store.audit(), dashboard_store.stored(include_removed=True)) == before
+    with urlopen(f"{dashboard}gradio_api/info", timeout=60) as answer:
         assert json.load(answer)["named_endpoints"] == {}, "no handler is a public endpoint"
     page.close()
 
 
 def test_a_reviewer_rejects_with_a_reason_and_restores(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
     wait_for(page, "#dashboard-review-status", "Submission 1 by")
     assert page.locator("#dashboard-admins-button").is_hidden()
@@ -189,10 +169,10 @@ def test_a_reviewer_rejects_with_a_reason_and_restores(
     page.fill("#dashboard-reason textarea", "They changed their mind.")
     page.click("#dashboard-restore")
     wait_for(page, "#dashboard-review-status", "Submission 2 is restored.")
-    first, second = store.stored()[:2]
+    first, second = dashboard_store.stored()[:2]
     assert (first.verdict, first.reason) == ("rejected", "Not what was asked.")
     assert not second.removed
-    actions = [entry.action for entry in store.audit() if entry.subject == second.annotation.submission_id]
+    actions = [entry.action for entry in dashboard_store.audit() if entry.subject == second.annotation.submission_id]
     assert actions == ["removed", "restored"]
     page.fill("#dashboard-go-to input", "1")
     page.keyboard.press("Enter")
@@ -214,15 +194,15 @@ def test_a_reviewer_rejects_with_a_reason_and_restores(
 
 
 def test_many_are_judged_only_while_their_annotator_is_on_the_screen(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
     page.click("#dashboard-bulk button")  # the fold
     page.click("#dashboard-bulk-count")
     shown = page.inner_text("#dashboard-review-status")
-    first = next(one for one in store.stored() if f"Submission {one.number} by" in shown)
-    count = store.counts()
+    first = next(one for one in dashboard_store.stored() if f"Submission {one.number} by" in shown)
+    count = dashboard_store.counts()
     wait_for(page, "#dashboard-bulk-status", f"pending submissions of {first.annotation.annotator} are counted")
     page.click("#dashboard-next")
     page.wait_for_function(
@@ -233,12 +213,12 @@ def test_many_are_judged_only_while_their_annotator_is_on_the_screen(
     wait_for(page, "#dashboard-bulk-status", f"Nothing was done: what was counted is of {first.annotation.annotator}")
     page.click("#dashboard-accept-these")
     toast(page, "Count the submissions first")
-    assert store.counts() == count
+    assert dashboard_store.counts() == count
     page.close()
 
 
-def test_annotators_are_compared_and_an_image_is_opened_from_there(browser: "Browser", address: str) -> None:
-    page = open_tab(browser, address)
+def test_annotators_are_compared_and_an_image_is_opened_from_there(browser: "Browser", dashboard: str) -> None:
+    page = open_tab(browser, dashboard)
     enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
     page.click("#dashboard-quality-button")
     page.click("#dashboard-compute")
@@ -252,9 +232,9 @@ def test_annotators_are_compared_and_an_image_is_opened_from_there(browser: "Bro
 
 
 def test_an_admin_imports_offers_exports_and_reads_the_log(
-    browser: "Browser", address: str, store: AnnotationStore, tmp_path: Path
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore, tmp_path: Path
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     page.click("#dashboard-admins-button")
     pixels = io.BytesIO()
@@ -267,7 +247,7 @@ def test_an_admin_imports_offers_exports_and_reads_the_log(
     page.click("#dashboard-import-zip-go")
     wait_for(page, "#dashboard-imports", "done")
     wait_for(page, "#dashboard-imports", "more_images.zip")
-    assert [one.name for one in store.images() if one.name == "one.png"]
+    assert [one.name for one in dashboard_store.images() if one.name == "one.png"]
     wait_for(page, "#dashboard-totals", "8 images")
 
     page.click("#dashboard-images-button")
@@ -292,16 +272,16 @@ def test_an_admin_imports_offers_exports_and_reads_the_log(
 
 
 def test_where_there_are_several_projects_one_is_looked_at_alone(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Rita", REVIEWER_TOKEN, "reviewer")
-    several = len(store.projects()) > 1
+    several = len(dashboard_store.projects()) > 1
     assert page.locator("#dashboard-review-project").count() == several, "one project is no choice"
-    nodules = store.add_project("Nodules", "root").slug
+    nodules = dashboard_store.add_project("Nodules", "root").slug
     pixels = np.random.default_rng(8).integers(0, 255, (64, 64), np.uint8)
-    image = store.add_image(Image.fromarray(pixels), "nodule", by="root", project=nodules)
-    name = submit(store, image, "Tuber", Scanpath((Fixation(0.4, 0.4), Fixation(0.6, 0.6)), "click"), 5.0)
+    image = dashboard_store.add_image(Image.fromarray(pixels), "nodule", by="root", project=nodules)
+    name = submit(dashboard_store, image, "Tuber", Scanpath((Fixation(0.4, 0.4), Fixation(0.6, 0.6)), "click"), 5.0)
     page.reload()
     page.click("#dashboard-tab-button[role=tab]")
     wait_for(page, "#dashboard-review-status", "Submission")
@@ -313,7 +293,7 @@ def test_where_there_are_several_projects_one_is_looked_at_alone(
     page.click("#dashboard-compute")
     page.wait_for_selector("#dashboard-annotators tbody tr")
     assert page.locator("#dashboard-annotators tbody tr").count() == 1
-    assert store.pseudonym("local:tuber") in page.inner_text("#dashboard-annotators")
+    assert dashboard_store.pseudonym("local:tuber") in page.inner_text("#dashboard-annotators")
     page.click("#dashboard-review-button")
     page.click("#dashboard-accept")
     wait_for(page, "#dashboard-review-status", "Nothing here is pending")
@@ -321,14 +301,14 @@ def test_where_there_are_several_projects_one_is_looked_at_alone(
     wait_for(page, "#dashboard-review-status", "Submission")
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
-    store.remove(name, "end of this test", "test")
-    store.set_project(replace(store.project(nodules), closed=True), "test")
+    dashboard_store.remove(name, "end of this test", "test")
+    dashboard_store.set_project(replace(dashboard_store.project(nodules), closed=True), "test")
     page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_wider_than_the_screen(browser: "Browser", address: str, scheme: str) -> None:
-    page, fits = open_tab(browser, address, 390, scheme), "document.documentElement.scrollWidth <= innerWidth"
+def test_on_a_phone_nothing_is_wider_than_the_screen(browser: "Browser", dashboard: str, scheme: str) -> None:
+    page, fits = open_tab(browser, dashboard, 390, scheme), "document.documentElement.scrollWidth <= innerWidth"
     page.wait_for_function(fits)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     for part in ("quality", "admins", "review"):

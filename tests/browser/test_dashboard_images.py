@@ -1,6 +1,5 @@
 """Images and projects of the Annotations tab in a real browser: what an admin changes of many at once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ from PIL import Image
 from annotate.store.store import AnnotationStore
 from tests.annotate.dashboard_browser import enter, open_tab, pick, wait_for
 from tests.annotate.dashboard_maker import ADMIN_TOKEN
-from tests.annotate.dashboard_page import SETTINGS
-from tests.browser.serving import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -20,30 +17,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dashboard")
-
-
-@pytest.fixture(scope="module")
-def address(repository: Path, folder: Path) -> Iterator[str]:
-    arguments = ["-m", "tests.annotate.dashboard_page", "PORT", str(folder / "store")]
-    with serving(repository, arguments, folder / "log.txt") as address:
-        yield address
-
-
-@pytest.fixture
-def store(folder: Path, address: str) -> Iterator[AnnotationStore]:
-    """The same store, beside the page."""
-    store = AnnotationStore.open(folder / "store", settings=SETTINGS)
-    yield store
-    store.close()
-
-
 def test_an_admin_makes_a_project_and_moves_images_into_it(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     page.click("#dashboard-admins-button[role=tab]")
     page.click("#dashboard-project-button[role=tab]")
@@ -64,7 +41,8 @@ def test_an_admin_makes_a_project_and_moves_images_into_it(
     pick(page, "#dashboard-task-project", "Tubes")
     page.click("#dashboard-task-move")
     wait_for(page, "#dashboard-image-status", "2 images are moved")
-    assert all((one.project, one.question) == ("tubes", "Where does it end?") for one in map(store.image, moved))
+    of_project = [(one.project, one.question) for one in map(dashboard_store.image, moved)]
+    assert of_project == [("tubes", "Where does it end?")] * 2
     pick(page, "#dashboard-chosen", "Tubes")
     wait_for(page, "#dashboard-gallery", "1 to 2 of 2")
     page.click("#dashboard-intake-button[role=tab]")
@@ -76,18 +54,18 @@ def test_an_admin_makes_a_project_and_moves_images_into_it(
     page.click("#dashboard-project-close")
     wait_for(page, "#dashboard-project-close", "Open it again")
     wait_for(page, "#dashboard-project-status", "gives out no images")
-    project = store.project("tubes")
+    project = dashboard_store.project("tubes")
     assert (project.name, project.closed, project.question) == ("Lines", True, "Where does it end?")
     assert page.input_value("#dashboard-chosen input") == "Lines (closed)"
     for sha256 in moved:
-        store.set_task(str(sha256), "test", project="main")
+        dashboard_store.set_task(str(sha256), "test", project="main")
     page.close()
 
 
 def test_tasks_are_ticked_in_a_gallery_and_changed_together(
-    browser: "Browser", address: str, store: AnnotationStore
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     page.click("#dashboard-admins-button")
     page.click("#dashboard-images-button")
@@ -100,35 +78,35 @@ def test_tasks_are_ticked_in_a_gallery_and_changed_together(
         boxes.nth(place).check()
     page.click("#dashboard-rank-first")
     wait_for(page, "#dashboard-image-status", "2 images are of the priority 'first'.")
-    assert {store.image(sha256).priority for sha256 in ticked} == {1}
+    assert {dashboard_store.image(sha256).priority for sha256 in ticked} == {1}
     assert {str(boxes.nth(place).get_attribute("value")) for place in (0, 1)} == set(ticked), "the first in line"
     assert page.locator(".dashboard-cards :checked").count() == 0, "other images stand there now"
     cards.nth(3).focus()
     page.keyboard.press("Enter")
     third = str(cards.nth(3).get_attribute("data-image"))
-    wait_for(page, "#dashboard-image-status", store.image(third).name)
+    wait_for(page, "#dashboard-image-status", dashboard_store.image(third).name)
     page.fill("#dashboard-task-quota input, #dashboard-task-quota textarea", "7")
     page.click("#dashboard-task-want")
     wait_for(page, "#dashboard-image-status", "1 image is wanting so many.")
-    assert store.image(third).quota == 7, "without a tick, the one that is shown"
+    assert dashboard_store.image(third).quota == 7, "without a tick, the one that is shown"
     page.locator(".dashboard-gallery-bar [name=all]").check()
     page.fill("#dashboard-task-question input, #dashboard-task-question textarea", "Where is the tube?")
     page.click("#dashboard-task-ask")
     wait_for(page, "#dashboard-image-status", "are asked about so.")
     shown = [str(box.get_attribute("value")) for box in boxes.all()]
-    assert {store.image(sha256).question for sha256 in shown} == {"Where is the tube?"}
+    assert {dashboard_store.image(sha256).question for sha256 in shown} == {"Where is the tube?"}
     page.fill("#dashboard-image-search input, #dashboard-image-search textarea", third[:8])
     page.keyboard.press("Enter")
     wait_for(page, ".dashboard-gallery-bar", "1 to 1 of 1")
     for sha256 in ticked:
-        store.set_task(sha256, "test", priority=0)
+        dashboard_store.set_task(sha256, "test", priority=0)
     page.close()
 
 
 def test_an_admin_tells_patients_by_a_table(
-    browser: "Browser", address: str, store: AnnotationStore, tmp_path: Path
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore, tmp_path: Path
 ) -> None:
-    page = open_tab(browser, address)
+    page = open_tab(browser, dashboard)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     page.click("#dashboard-admins-button")
     page.click("#dashboard-table button")
@@ -139,20 +117,20 @@ def test_an_admin_tells_patients_by_a_table(
     wait_for(page, "#dashboard-table-status", "1 row is new, 0 were known, 2 are refused.")
     wait_for(page, "#dashboard-table-refused", "no image here is called so")
     wait_for(page, "#dashboard-table-refused", "as a formula does")
-    (image,) = (one for one in store.images() if one.name == "phantom 1")
+    (image,) = (one for one in dashboard_store.images() if one.name == "phantom 1")
     assert (image.patient_id, image.metadata) == ("7", {"age": "61"})
     page.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_an_import_is_cancelled_by_the_button_beside_it(
-    browser: "Browser", address: str, store: AnnotationStore, tmp_path: Path, width: int
+    browser: "Browser", dashboard: str, dashboard_store: AnnotationStore, tmp_path: Path, width: int
 ) -> None:
     for number in range(400):  # enough to be still at it if the page's worker begins
         pixels = np.random.default_rng(1000 * width + number).integers(0, 255, (64, 64), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-    first, second = (store.queue_import("folder", str(tmp_path), "test") for _ in range(2))
-    page = open_tab(browser, address, width)
+    first, second = (dashboard_store.queue_import("folder", str(tmp_path), "test") for _ in range(2))
+    page = open_tab(browser, dashboard, width)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     page.click("#dashboard-admins-button")
     page.locator(".dashboard-running li").nth(1).wait_for()
@@ -161,7 +139,7 @@ def test_an_import_is_cancelled_by_the_button_beside_it(
     button.click()
     wait_for(page, "#dashboard-import-status", f"Import {second} is cancelled; what it has added stays.")
     button.wait_for(state="detached")
-    states = {one.number: one.state for one in store.imports()}
+    states = {one.number: one.state for one in dashboard_store.imports()}
     assert states[second] == "cancelled"
     assert states[first] in ("queued", "running"), "the other one goes on"
     page.locator(f".dashboard-running [data-cancel='{first}']").click()
