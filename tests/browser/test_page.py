@@ -114,6 +114,13 @@ def test_wide_and_dark(browser: "Browser", address: str, artifacts: Path) -> Non
     pick_example(page, "cardiomegaly, moderate")
     page.click("#diagnose")
     wait_for_status(page, "Done in")
+    ink, ground = page.evaluate(
+        """() => ["color", "backgroundColor"].map(name =>
+             getComputedStyle(document.querySelector("gradio-app"))[name].match(/[0-9.]+/g).slice(0, 3)
+               .reduce((sum, one) => sum + Number(one) / 3, 0))"""
+    )
+    assert ground < 60 < 180 < ink, "light words on a dark ground"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.screenshot(path=artifacts / "page-1280-dark.png", full_page=True)
     page.close()
 
