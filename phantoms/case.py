@@ -9,7 +9,7 @@ import numpy as np
 from gazevlm_core.findings import Side
 
 Domain = Literal["A", "B", "R"]
-DOMAIN_WORDS = {"A": "as in training", "B": "other scanner, habitus and prevalence"}
+DOMAIN_WORDS = {"A": "as in training", "B": "another scanner, heavier patients, other findings more often"}
 DOMAINS: tuple[str, ...] = tuple(DOMAIN_WORDS)  # that models are evaluated on
 RANDOMISED = "R"  # appearance, habitus, technique and prevalence as wide as films have them: to train on
 

@@ -99,15 +99,16 @@
         tool("insert", "Insert after", "Insert the next click after the selected one (A)", () => surface.insert()),
         tool("remove", "Delete", "Delete the selected click, or the last one (Delete)", () => surface.remove()),
         tool("clear", "Clear…", "Clear all clicks (C)", () => this.askClear()),
-        tool("help", "Keys ?", "Keys and mouse (?)", () => this.toggleHelp()),
+        tool("help", "Help", "Clicks, mouse and keys (?)", () => this.toggleHelp()),
       );
       this.ask = make("div");
       const rows = teach.KEYS.map(([key, does]) => make("div", {}, make("dt", {}, key), make("dd", {}, does)));
       this.help = make(
         "div",
         { class: "teach-help", hidden: true },
-        make("p", {}, "A click places a point; drag a point to move it, drag the image to pan, turn the wheel or pinch to zoom, drag with the right button for window and level. Keys work while the image has the focus (Tab reaches it):"),
-        make("dl", {}, ...rows),
+        make("p", {}, "A click or tap places a point; drag a point to move it, drag the image to pan, turn the wheel or pinch to zoom, drag with the right button for window and level."),
+        make("p", { class: "teach-by-key" }, "Keys work while the image has the focus (Tab reaches it):"),
+        make("dl", { class: "teach-by-key" }, ...rows),
       );
     }
 
