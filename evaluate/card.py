@@ -70,8 +70,7 @@ NO_FILMS = "No image of a patient was used."
 LIMITS = """- Not a medical device, not for medical use. On radiographs of patients, a finding or a kind of film that
   is not scored above means nothing.
 - Frontal views of the kinds of finding that the generator draws; English, in the wording of its templates.
-- The readers are simulated, and lesions draw their eyes far less than those of radiologists (see Readers). A second
-  reading by the same simulated reader is the ceiling of the scanpath scores.
+- The readers are simulated. A second reading by the same simulated reader is the ceiling of the scanpath scores.
 - A scanpath is no explanation of an answer. How far the answer rests on it is measured above.
 - It answers the questions that it was taught, which `config.json` lists, and no others."""
 TWINS = """Compare twins of one recipe with each other. Those with and without glimpses began from the same weights (the

@@ -34,7 +34,11 @@ PERCENTILES = (5, 25, 50, 75, 95)
 MASK_SIDE, WIDENED_BY = 128, 4  # a lesion reaches 3% of the side further: a fixation there sees it
 LARGEST_LESION = 0.1  # share of the image after widening; the people's lesions are seldom larger
 SMALL_LESION = 0.03
-COMPARED_WITH_CHANCE = ("dwell on a lesion / its share", "lesions never fixated")
+COMPARED_WITH_CHANCE = (
+    "dwell on a lesion, share of the reading",
+    "dwell on a lesion / its share",
+    "lesions never fixated",
+)
 STEPS_COMPARED = (None, 24)  # fixations from the beginning; None is all
 SEARCHES, WHOLE_READINGS = "reader_statistics.json", "reading_statistics.json"
 
@@ -136,13 +140,16 @@ def path_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
 
 
 def lesion_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
-    """Return dwell on lesions of at most LARGEST_LESION, when it comes, and how many are never fixated, by name."""
+    """Return dwell on lesions of at most LARGEST_LESION, when it comes, and how many are never fixated, by name.
+
+    Readings with several lesions are left out: these share the dwell, and no image of the people's has more than one.
+    """
     areas, shares, firsts = [], [], []
     thirds = []
     for one in recordings:
         columns, rows = (one.places * MASK_SIDE).astype(int).T
         for lesion in one.lesions:
-            if lesion.mean() > LARGEST_LESION:
+            if len(one.lesions) > 1 or lesion.mean() > LARGEST_LESION:
                 continue
             on = lesion[rows, columns]
             areas.append(lesion.mean())
@@ -154,6 +161,7 @@ def lesion_statistics(recordings: Sequence[Recording]) -> dict[str, float]:
     never = first == 0
     return {
         "lesion, share of the image": float(area.mean()),
+        "dwell on a lesion, share of the reading": float(np.mean(shares)),
         "dwell on a lesion / its share": float(np.mean(shares) / area.mean()),
         **{
             f"dwell on a lesion, {part} third / its share": float(value / area.mean())

@@ -29,7 +29,7 @@ TRAINING_SEEDS = range(1_000_000, 2_000_000)  # evaluation refuses these
 REPORT_STYLES = 3
 PATCH_PX = 28  # side of an image token of the embedded model, in pixels of the resized image
 SHARD_CASES = 250
-DRAWING = 1  # raise it whenever a seed draws or reads another phantom than before: older shards are then drawn anew
+DRAWING = 2  # raise it whenever a seed draws or reads another phantom than before: older shards are then drawn anew
 MASK_CELLS = 64  # a side
 
 

@@ -22,7 +22,7 @@ USUAL_BOX_AREA = 0.06  # of a finding, share of the image
 CAPTURED_BY_SIZE, RECOGNISED_BY_SIZE = 0.22, 0.1  # what a size larger by the factor e adds to conspicuity
 CAPTURED_AT_MOST = 0.95  # share of gross abnormality that the first glance goes to
 CAPTURED_FROM, CAPTURE_SLOPE = 0.5, 12.0  # conspicuity of even odds
-RECOGNISED_FROM, RECOGNITION_SLOPE = 1.0, 3.5
+RECOGNISED_FROM, RECOGNITION_SLOPE = -0.1, 3.5
 RETURN_COST, FORGOTTEN_AFTER = 0.2, 12.0  # a region just seen is this much further away, and less with every visit
 NATURAL_STEP = 0.18  # regions nearer than this are no easier to go to: they were seen from the corner of the eye
 CHOICE_NOISE = 0.04  # how much chance shifts the distances by which the next region is chosen
@@ -36,8 +36,9 @@ SIDED_REGIONS: Mapping[str, float] = {
     "mid lung": 0.0,
     "lower lung": 0.0,
     "hilum": 0.0,
-    "costophrenic angle": 0.07,
-    "apex": 0.07,
+    "costophrenic angle": 0.0,
+    "lateral ribs": 0.0,
+    "apex": 0.02,
     "diaphragm": 0.1,
 }
 REGIONS: Mapping[str, float] = {
@@ -62,7 +63,8 @@ class Reader:
         rightward: aversion from the patient's left (image right) when the next region is chosen, per unit of distance.
         upward: aversion from lower places, per unit of distance.
         comparison: probability of comparing a one-sided leading finding with the mirrored place.
-        returning: probability of coming back to the leading finding, at once after a comparison and again later.
+        returning: factor on the rate of returns to unsure findings, and probability of checking one at the end.
+        lingering: probability of looking at another place of a finding before the search goes on; again each time.
         grasp: how many findings the first glance draws the eye to, at most.
         thoroughness: factor on the length of the scan.
         staying: chance of one more small step in a place.
@@ -71,7 +73,8 @@ class Reader:
         closing: landmarks always visited last, in this order.
 
     Raises:
-        ValueError: a probability outside [0, 1], or a tempo or jitter that is not positive.
+        ValueError: a probability outside [0, 1], staying or lingering without end, or a tempo or jitter that is not
+            positive.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Reader:
     upward: float = 0.0
     comparison: float = 0.35
     returning: float = 0.6
+    lingering: float = 0.65
     grasp: int = 1
     thoroughness: float = 1.0
     staying: float = 0.47
@@ -90,10 +94,13 @@ class Reader:
     closing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field_name in ("staying", "comparison", "returning", "pairing"):
+        for field_name in ("staying", "comparison", "returning", "lingering", "pairing"):
             value = getattr(self, field_name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"reader {self.name!r}: {field_name} must be a probability, got {value!r}")
+        for field_name in ("staying", "lingering"):
+            if getattr(self, field_name) == 1.0:
+                raise ValueError(f"reader {self.name!r}: with {field_name} 1 a reading would never end")
         for field_name in ("tempo", "jitter", "thoroughness"):
             if not getattr(self, field_name) > 0.0:
                 raise ValueError(f"reader {self.name!r}: {field_name} must be positive")

@@ -58,10 +58,12 @@ SMALL_STEP, SMALL_STEP_LOG_SPREAD = 0.032, 0.6  # median length within a place
 SMALL_TURN = 1.8  # from one small step to the next, standard deviation in radians
 REGION_SPREAD = 0.022  # where in a region the eye lands, standard deviation
 EXTENT_FOLLOWED = 0.4  # chance of fixating another part of a finding as severe as can be
-RETURN_RATE = 0.09  # per visit of the scan, to a finding that is unsure
+RETURN_RATE = 0.33  # per visit of the scan, to a finding that is unsure
+UNSURE_AT_LEAST = 0.5  # chance that a finding as severe as can be is returned to
+SETTLED = 0.2  # chance that a return during the scan leaves nothing to doubt
 LAST_COMPARISON = 0.5  # share of the reader's chance of comparing, at the last check
-LONGER_BY = 7.0  # fixations that a finding adds to the scan beside those on itself
-USEFUL_FIELD = 0.09  # a finding within this distance of a fixation can be recognised
+LONGER_BY = 2.0  # fixations that a finding adds to the scan beside those on itself
+USEFUL_FIELD = 0.14  # a finding within this distance of a fixation can be recognised
 
 DURATION_MEDIAN_MS = 275.0
 DURATION_LOG_SPREAD = 0.44
@@ -75,7 +77,7 @@ def clicking(reader: Reader) -> Reader:
     """Return the same reader who marks an image by clicks: a short path, seldom two clicks in a place, little
     overlooked."""
     thoroughness, vigilance = CLICKING * reader.thoroughness, reader.vigilance + CLICKING_VIGILANCE
-    return replace(reader, thoroughness=thoroughness, vigilance=vigilance, staying=0.1, grasp=9)
+    return replace(reader, thoroughness=thoroughness, vigilance=vigilance, staying=0.1, lingering=0.1, grasp=9)
 
 
 def _generator(phantom: Phantom, reader: Reader, reading_seed: int) -> np.random.Generator:
@@ -112,12 +114,13 @@ class _Search:
     def region(self, name: str) -> None:
         """Visit a region of the scan; a finding near by may be recognised, and is then examined."""
         x, y = self.marks[name]
-        spread = REGION_SPREAD * self.rng.standard_normal(2)
+        spread, before = REGION_SPREAD * self.rng.standard_normal(2), len(self.aims)
         self.stay((x + spread[0], y + spread[1]), "sweep")
         self.last_visit[name] = self.visits
-        at = self.aims[-1].at
+        seen_from = [aim.at for aim in self.aims[before:]]
         for finding in self.unseen:
-            if any(math.dist(at, focus) < USEFUL_FIELD for focus in finding.foci) and recognises(
+            near = (math.dist(at, focus) < USEFUL_FIELD for at in seen_from for focus in finding.foci)
+            if any(near) and recognises(
                 finding, len(self.phantom.findings) - len(self.unseen), self.reader, self.rng
             ):
                 self.unseen.remove(finding)
@@ -125,7 +128,7 @@ class _Search:
                 return
 
     def examine(self, finding: PlacedFinding) -> None:
-        """Fixate a finding, and where it leaves doubt compare it with the other side and come back."""
+        """Fixate a finding for a while, and where it leaves doubt compare it with the other side and come back."""
         rng, reader = self.rng, self.reader
         doubt = 1.0 - finding.severity
         before = len(self.aims)
@@ -134,10 +137,12 @@ class _Search:
         for other in others:  # how far a gross finding reaches is followed, a subtle one is no more than a spot
             if rng.random() < EXTENT_FOLLOWED * finding.severity:
                 self.stay(other, "finding")
+        while rng.random() < reader.lingering:
+            self.stay(finding.foci[int(rng.integers(len(finding.foci)))], "finding")
         while finding.side in ("left", "right") and rng.random() < reader.comparison * doubt:
             self.stay(mirrored(focus, self.marks), "comparison")
             self.stay(focus, "finding")
-        if rng.random() < doubt:
+        if rng.random() < UNSURE_AT_LEAST + (1.0 - UNSURE_AT_LEAST) * doubt:
             self.unsure.append(finding)
         self.extra += len(self.aims) - before + LONGER_BY * reader.thoroughness
         for name in REGIONS:  # what was examined needs no scan for a while
@@ -160,6 +165,8 @@ class _Search:
             if self.unsure and self.rng.random() < RETURN_RATE * self.reader.returning:
                 finding = self.unsure[int(self.rng.integers(len(self.unsure)))]
                 self.stay(finding.foci[int(self.rng.integers(len(finding.foci)))], "finding")
+                if self.rng.random() < SETTLED:
+                    self.unsure.remove(finding)
                 continue
             ages = {name: self.visits - visit for name, visit in self.last_visit.items()}
             name = next_region(self.aims[-1].at, paired, names, ages, self.marks, self.reader, self.rng)

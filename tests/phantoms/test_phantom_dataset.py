@@ -69,8 +69,8 @@ def test_a_shard_of_another_drawing_is_not_taken_for_this_one(tmp_path, monkeypa
 
 # Of the phantoms of a seed: findings, the mean grey of the image's quarters, fixations of the first reading.
 DRAWN = {
-    "A": (["atelectasis"], [105.04, 111.75, 158.81, 173.93], 24),
-    "R": (["cardiomegaly", "fracture", "pneumothorax", "support devices"], [123.27, 136.55, 164.37, 183.46], 43),
+    "A": (["atelectasis"], [105.04, 111.75, 158.81, 173.93], 29),
+    "R": (["cardiomegaly", "fracture", "pneumothorax", "support devices"], [123.27, 136.55, 164.37, 183.46], 44),
 }
 
 

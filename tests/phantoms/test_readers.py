@@ -107,16 +107,16 @@ def test_readings_are_as_long_and_as_wide_as_peoples(table: dict[str, Calibratio
         assert abs(row.simulated / row.real - 1) <= tolerance, row
 
 
-def test_lesions_draw_the_eye_early_and_some_never(table: dict[str, CalibrationRow]) -> None:
+def test_lesions_draw_the_eye_as_those_of_people_do(table: dict[str, CalibrationRow]) -> None:
     simulated = {name: row.simulated for name, row in table.items()}
     assert simulated["fixations, a lesion, p50"] > 1.25 * simulated["fixations, no lesion, p50"]
     first, *later = (simulated[f"dwell on a lesion, {part} third / its share"] for part in ("first", "second", "last"))
     assert first > 1.1 * max(later)
-    assert simulated["lesions under 3% never fixated"] > 0.3
-    for name, sign in (("dwell on a lesion / its share", 1), ("lesions never fixated", -1)):
+    assert 0.02 < simulated["lesions never fixated"] < simulated["lesions under 3% never fixated"] < 0.3
+    for name, sign in (("dwell on a lesion, share of the reading", 1), ("lesions never fixated", -1)):
         row, chance = table[name], table[f"{name}, by another image's reading"]
         effects = sign * (row.real - chance.real), sign * (row.simulated - chance.simulated)
-        assert 0 < effects[1] < effects[0], f"{name}: lesions draw the eye, though less than that of people"
+        assert 0.5 * effects[0] < effects[1] < 1.5 * effects[0], f"{name}: lesions draw the eye as those of people do"
 
 
 def test_the_axes_of_the_peoples_file_are_those_of_their_masks(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_dwell_maps_match_real_readers(table: dict[str, CalibrationRow]) -> None
         assert row.simulated >= 0.55, row
 
 
-@pytest.mark.parametrize(("estimator", "most"), [("cells by thirds", 0.04), ("transitions, steps, returns", 0.08)])
+@pytest.mark.parametrize(("estimator", "most"), [("cells by thirds", 0.04), ("transitions, steps, returns", 0.12)])
 def test_order_tells_a_little_and_places_no_more_than_that_of_people(
     phantoms: list[Phantom], readings: dict[tuple[int, int, int], Scanpath], estimator: str, most: float
 ) -> None:
@@ -299,6 +299,8 @@ def test_refused_arguments() -> None:
         simulate_reading(chest(), READERS[0], 0, max_fixations=5)
     with pytest.raises(ValueError, match="comparison must be a probability"):
         Reader("keen", comparison=1.2)
+    with pytest.raises(ValueError, match="with lingering 1 a reading would never end"):
+        Reader("rapt", lingering=1.0)
     with pytest.raises(ValueError, match="jitter must be positive"):
         Reader("rigid", jitter=0.0)
 
