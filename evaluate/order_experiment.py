@@ -48,7 +48,16 @@ from gazevlm_core.options import DiagnoseOptions, PathChoice
 from gazevlm_core.sample import Reading, Sample, pixel_digest
 from gazevlm_core.training.gaze_order import GazeOrder
 from phantoms.case import DOMAINS
-from phantoms.dataset import PATCH_PX, SHARD_CASES, TRAINING_SEEDS, PhantomCase, PhantomShards, sample_of, shrunk
+from phantoms.dataset import (
+    DRAWING,
+    PATCH_PX,
+    SHARD_CASES,
+    TRAINING_SEEDS,
+    PhantomCase,
+    PhantomShards,
+    sample_of,
+    shrunk,
+)
 from phantoms.nano_parts import IMAGE_PIXELS, SMALLEST_IMAGE_PIXELS
 from phantoms.order_information import ESTIMATORS, order_information
 
@@ -108,6 +117,7 @@ class Plan:
         test_images: scored per domain, the same for all runs.
         test_seed: S of `evaluate.phantoms.phantom_seeds`.
         path: which path is scored; kept with the results, so that runs scored by another are never among them.
+        drawing: of phantoms and their readers, kept for the same reason; see `phantoms.dataset.DRAWING`.
 
     Raises:
         ValueError: an empty grid, an unknown variant, or numbers below 1.
@@ -126,6 +136,7 @@ class Plan:
     test_images: int = 2000
     test_seed: int = 2603
     path: PathChoice = DiagnoseOptions().path
+    drawing: int = DRAWING
 
     def __post_init__(self) -> None:
         if not self.sizes or not self.seeds or not self.orders or not self.variants:

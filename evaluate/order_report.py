@@ -169,7 +169,7 @@ def summarise(
     return {
         "kind": "experiment",  # tells readers of the file what it is
         "resamples": RESAMPLED, "runs": len(cells), "planned_runs": len(plan.cells), "base": plan.base,
-        "steps": plan.num_gaze_tokens, "domains": domains,
+        "steps": plan.num_gaze_tokens, "drawing": plan.drawing, "domains": domains,
         "order_information": _order_information(order, plan.num_gaze_tokens),
     }  # fmt: skip
 

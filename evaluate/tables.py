@@ -32,6 +32,7 @@ from gazevlm_core.metrics.intervals import FEWEST_UNITS
 from gazevlm_core.metrics.labels import CHANCE
 from gazevlm_core.metrics.registry import DEFAULT_GRID, LABEL_METRICS, MAP_METRICS, SEQUENCE
 from phantoms.case import DOMAIN_WORDS
+from phantoms.dataset import DRAWING
 from web.formatting import score as number
 from web.markup import Cell, Table, plain_text
 
@@ -68,6 +69,11 @@ MEANS = (
     "patch than a guess among all; the usual patch of the step knows other images alone."
 )
 
+OTHER_DRAWING = (
+    "The phantoms and readers of these runs are drawn in an earlier way ({then}; today {now}), so today's would come "
+    "out otherwise."
+)
+
 
 # ---- reports --------------------------------------------------------------------------------------------------------
 def tables_of(report: Report) -> list[Table]:
@@ -92,6 +98,7 @@ def facts_of(report: Report) -> list[str]:
             f"out; everything else is equal. Readings are cut to {report.steps} steps before their order is changed.",
             f"{report.runs}{planned} runs are finished. Intervals from {report.resamples} resamples of seeds and "
             "images.",
+            *([OTHER_DRAWING.format(then=report.drawing, now=DRAWING)] if report.drawing != DRAWING else []),
         ]
     if isinstance(report, PhantomReport):
         return [

@@ -481,6 +481,7 @@ class ExperimentReport(Part):
 
     Args:
         steps: of the readings, of which order information is told.
+        drawing: of phantoms and readers; see `phantoms.dataset.DRAWING`.
         order_information: estimator -> whose readings -> what they tell.
     """
 
@@ -489,6 +490,7 @@ class ExperimentReport(Part):
     planned_runs: Count | None = None
     base: Name = ""
     steps: Count = 0
+    drawing: Count = 1
     domains: Annotated[dict[DomainName, Domain], Field(min_length=1)]
     order_information: Annotated[dict[Name, Annotated[dict[Name, OrderInformation], Entries]], Entries] = {}
 

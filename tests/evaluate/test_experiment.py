@@ -104,6 +104,8 @@ def test_a_folder_keeps_to_one_plan(tmp_path: Path) -> None:
     keep_plan(replace(PLAN, seeds=(0, 1, 2), sizes=(4, 8)), tmp_path)
     with pytest.raises(ExperimentError, match="another steps; give a new folder"):
         keep_plan(replace(PLAN, steps=3), tmp_path)
+    with pytest.raises(ExperimentError, match="another drawing"):
+        keep_plan(replace(PLAN, drawing=PLAN.drawing + 1), tmp_path)
 
 
 def test_a_report_is_of_the_plan_that_its_runs_were_made_by(tmp_path: Path) -> None:
@@ -229,6 +231,10 @@ def test_all_of_it_resumes_and_reports(
     assert report.startswith("# The order of gaze\n\nLearning where people look ")
     assert "| 10 | original | 2 |" in report
     assert "Measured on drawn phantoms, not on patients." in report
+    assert "drawn in an earlier way" not in report
+    assert "drawn in an earlier way" in experiment_markdown(
+        ExperimentReport.model_validate(results | {"drawing": PLAN.drawing - 1}), PLAN, "command"
+    )
     command = f"`gazevlm experiment --out {tmp_path.as_posix()} --sizes 10 --orders original --orders none --seeds 2 "
     assert command in report
     assert "Steps of 2 examples: 2 for 10 images. 12 test images per domain." in report
