@@ -22,6 +22,7 @@ SHEET_COLUMNS, TILE_PX = 4, 240
 SHEET_IMAGES, CAPTION_LETTERS = 12, 36
 OPENED = 200  # images, to see whether they can be read, where nobody asks for all
 MOST_SHOWN = 10  # of them, in a table
+AT_MOST = "at most {cut}; fixations next to each other in one patch are one step to it"
 
 
 def survey(
@@ -82,6 +83,9 @@ class _Counter:
     def counts(self, source: DataSource) -> dict[str, Any]:
         """Return all counts as JSON values."""
         lengths, published, embedded = self._lengths, self._published, _embedded_gaze()
+        cut = lengths.words(embedded["num_gaze_tokens"])
+        if cut and not embedded["repeats"]:  # images, whose patches would tell, are not all opened
+            cut = AT_MOST.format(cut=cut)
         known = {*embedded["finding_names"], NO_FINDING}
         splits = decide(Member(patient, TOGETHER.join(sorted(sides))) for patient, sides in published.items())
         return {
@@ -99,7 +103,7 @@ class _Counter:
                 for name, count in sorted(self._labels.items())
             },
             "labels_unknown_to_the_embedded_model": sorted(set(self._labels) - known),
-            "fixations_beyond_the_embedded_model": lengths.words(embedded["num_gaze_tokens"]),
+            "fixations_beyond_the_embedded_model": cut,
             "patients_by_split": dict(sorted(Counter(splits.by_patient.values()).items())),
             "published_split": splits.note,
             "patients_leaking_in_published_split": sum(len(sides) > 1 for sides in published.values()),

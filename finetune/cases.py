@@ -15,6 +15,7 @@ from gazevlm_core.datasets.label_table import not_read_words
 from gazevlm_core.datasets.registry import ADAPTERS, open_dataset
 from gazevlm_core.datasets.splits import TOGETHER, TRAIN, Member, SplitRule, decide, groups_of
 from gazevlm_core.datasets.trained_on import TrainedOn, rgb_digest
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.sample import DatasetError, Sample, pixel_digest
 from gazevlm_core.scanpath import PathLengths
@@ -323,9 +324,27 @@ def _readings_by(case: Sample, wanted: Callable[[str], bool]) -> Sample:
     return replace(case, readings=tuple(reading for reading in case.readings if wanted(reading.reader)))
 
 
-def path_lengths(cases: Sequence[Sample]) -> PathLengths:
-    """Return how long the readings of some cases are."""
-    return PathLengths.of(path for case in cases for path in case.scanpaths)
+def path_lengths(cases: Sequence[Sample], grid_of: Callable[[Sample], PatchGrid] | None = None) -> PathLengths:
+    """Return how long the readings of some cases are.
+
+    Args:
+        grid_of: of a model without repeats, by which fixations next to each other in one patch are one.
+    """
+    if grid_of is None:
+        return PathLengths.of(path for case in cases for path in case.scanpaths)
+    return PathLengths.of(grid_of(case).merge_repeats(path) for case in cases for path in case.scanpaths)
+
+
+def cut_words(lengths: PathLengths, steps: int, *, repeats: bool) -> str:
+    """Say what of readings lies beyond K; "" where nothing does.
+
+    Args:
+        lengths: in steps of the model.
+        steps: K.
+        repeats: of the model.
+    """
+    cut = lengths.words(steps)
+    return f"{cut}; fixations next to each other in one patch count as one" if cut and not repeats else cut
 
 
 def patient_groups(cases: Sequence[Sample]) -> list[str]:

@@ -1,8 +1,13 @@
-"""Scores on the held-out images, of what the base and the adapter predict of them, each beside its floors."""
+"""Scores on the held-out images, of what the base and the adapter predict of them, each beside its floors.
+
+Paths are held against readings in the steps of the model, as evaluating does (`evaluation.predict.in_steps`): to one
+without repeats, consecutive fixations in one patch are one step, in readings and floors as in its own paths.
+"""
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +19,12 @@ from finetune.verdict import ADDED, MAIN, Resampled
 from gazevlm_core.evaluation.floors import SHUFFLES, ConstantPaths, on_grid, shuffled_path
 from gazevlm_core.evaluation.floors import Path as GridPath
 from gazevlm_core.evaluation.path_scores import mean_scores
+from gazevlm_core.evaluation.predict import in_steps
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.labels import CHANCE, auroc
 from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.sample import Sample
+from gazevlm_core.scanpath import Scanpath
 
 ORDER = "order gain"
 BEST, SCORES = "best", "selection.json"
@@ -38,9 +45,6 @@ class Floors:
     Args:
         train: the images; none for no such floors.
         seed: draws MOST_PATHS of their scanpaths, where there are more.
-
-    Attributes:
-        paths: the constant path of each grid; None where nobody looked.
     """
 
     def __init__(self, train: Sequence[Sample], seed: int) -> None:
@@ -48,10 +52,19 @@ class Floors:
         if len(paths) > MOST_PATHS:
             chosen = np.random.default_rng([seed, 3]).choice(len(paths), MOST_PATHS, replace=False)
             paths = [paths[index] for index in sorted(chosen.tolist())]
-        self.paths = ConstantPaths(paths) if paths else None
-        self._train = train
-        known = _durations_ms(train, None)
-        self._usual_log = float(np.median(np.log(known))) if known else None
+        self._paths, self._train = paths, train
+        self._constants: dict[tuple[PatchGrid, bool], ConstantPaths] = {}
+        self._usual_logs: dict[tuple[PatchGrid, bool], float | None] = {}
+
+    def best_path(self, grid: PatchGrid, *, repeats: bool = True) -> GridPath | None:
+        """Return the constant path of a grid, in the steps of a model with or without repeats; None where nobody
+        looked."""
+        if not self._paths:
+            return None
+        if (grid, repeats) not in self._constants:
+            paths = self._paths if repeats else list(map(grid.merge_repeats, self._paths))
+            self._constants[grid, repeats] = ConstantPaths(paths)
+        return self._constants[grid, repeats].best(grid)
 
     def prevalences(self, names: Collection[str]) -> dict[str, float]:
         """Return the share of the training images that have each finding, with one more that has it and one that
@@ -59,18 +72,35 @@ class Floors:
         known = {name: [one.findings[name] for one in self._train if name in one.findings] for name in names}
         return {name: (sum(values) + 1) / (len(values) + 2) for name, values in known.items()}
 
-    def dwell_loss(self, samples: Sequence[Sample], steps: int) -> float | None:
-        """Return the smooth-L1 distance of log durations to their median in training; None where one is unknown."""
-        durations = _durations_ms(samples, steps)
-        if not durations or self._usual_log is None:
+    def dwell_loss(self, samples: Sequence[Sample], grids: Sequence[PatchGrid], aims: Aims) -> float | None:
+        """Return the smooth-L1 distance of log durations to their median in training; None where one is unknown.
+
+        Args:
+            samples: with their readings in the steps of the model.
+            grids: of each; training durations are those of the steps on the one that occurs most.
+            aims: of the model.
+        """
+        durations = _durations_ms((path for sample in samples for path in sample.scanpaths), aims.steps)
+        if not durations:
             return None
-        apart = np.abs(np.log(durations) - self._usual_log)
+        usual_log = self._usual_log(Counter(grids).most_common(1)[0][0], repeats=aims.repeats)
+        if usual_log is None:
+            return None
+        apart = np.abs(np.log(durations) - usual_log)
         return float(np.where(apart < 1, apart**2 / 2, apart - 0.5).mean())
 
+    def _usual_log(self, grid: PatchGrid, *, repeats: bool) -> float | None:
+        """Return the median logarithm of training durations; None where none is known."""
+        if (grid, repeats) not in self._usual_logs:
+            paths = (path for sample in self._train for path in sample.scanpaths)
+            known = _durations_ms(paths if repeats else map(grid.merge_repeats, paths), None)
+            self._usual_logs[grid, repeats] = float(np.median(np.log(known))) if known else None
+        return self._usual_logs[grid, repeats]
 
-def _durations_ms(samples: Sequence[Sample], steps: int | None) -> list[float]:
-    """Return the known durations of the first fixations of all readings."""
-    fixations = [fixation for sample in samples for path in sample.scanpaths for fixation in path.fixations[:steps]]
+
+def _durations_ms(paths: Iterable[Scanpath], steps: int | None) -> list[float]:
+    """Return the known durations of the first fixations of readings."""
+    fixations = [fixation for path in paths for fixation in path.fixations[:steps]]
     return [fixation.duration_ms for fixation in fixations if fixation.duration_ms]
 
 
@@ -89,6 +119,10 @@ def measures(
     if not samples:
         return []
     drawn = Resampled.of(samples, seed)
+    samples = [
+        in_steps(sample, one.grid, repeats=adapter.aims.repeats)
+        for sample, one in zip(samples, adapter.diagnoses, strict=True)
+    ]
     found = _path_measures(samples, adapter, base, floors, seed, drawn)
     found += _auroc_measures(samples, adapter, base, added, drawn)
     return found + _loss_measures(samples, adapter, base, floors)
@@ -107,8 +141,9 @@ def _path_measures(
     own, own_shuffled = _path_scores(adapter, read, targets, seed)
     before, before_shuffled = _path_scores(base, read, targets, seed)
     beside = {SHUFFLED_FLOOR: own_shuffled} if own_shuffled is not None else {}
-    if floors.paths is not None:
-        beside[CONSTANT_FLOOR] = mean_scores([[floors.paths.best(grid)] for grid in grids], targets)
+    constant = [floors.best_path(grid, repeats=adapter.aims.repeats) for grid in grids]
+    if all(path is not None for path in constant):
+        beside[CONSTANT_FLOOR] = mean_scores([[path] for path in constant if path is not None], targets)
     means = {name: float(scores.mean()) for name, scores in beside.items()}
     sequence = Measure(SEQUENCE, _mean(own), _mean(before), means)
     if own is not None:
@@ -199,9 +234,10 @@ def _auroc_gain(
 def _loss_measures(samples: Sequence[Sample], adapter: Predictions, base: Predictions, floors: Floors) -> list[Measure]:
     """Return losses. Those of gaze have no base that aims at something else: as many steps, and targets as wide, are
     alike."""
+    grids, aims = [one.grid for one in adapter.diagnoses], adapter.aims
     beside: dict[str, tuple[str, float | None]] = {
-        "gaze_loss": (UNIFORM_FLOOR, uniform_loss(samples, [one.grid for one in adapter.diagnoses], adapter.aims)),
-        "dwell_loss": (TYPICAL_FLOOR, floors.dwell_loss(samples, adapter.aims.steps)),
+        "gaze_loss": (UNIFORM_FLOOR, uniform_loss(samples, grids, aims)),
+        "dwell_loss": (TYPICAL_FLOOR, floors.dwell_loss(samples, grids, aims)),
     }
     found = []
     for name, value in adapter.losses.items():
@@ -231,12 +267,14 @@ def _nats(name: str, value: float, base: float | None, floors: Mapping[str, floa
 
 
 def uniform_loss(samples: Sequence[Sample], grids: Sequence[PatchGrid], aims: Aims) -> float | None:
-    """Return the pointer's loss where every patch, and the end, are as likely; None where nobody looked."""
+    """Return the pointer's loss where every patch that may be next, and the end, are as likely; None where nobody
+    looked. Readings are in the steps of the model."""
     logs: list[float] = []
     for sample, grid in zip(samples, grids, strict=True):
+        others = len(grid) - (not aims.repeats and len(grid) > 1)  # a step may not stay where no patch is repeated
         for path in sample.scanpaths:
             steps = min(len(path) + aims.stops, aims.steps)
-            logs += [math.log(len(grid)), *[math.log(len(grid) + aims.stops)] * (steps - 1)]  # no path ends at once
+            logs += [math.log(len(grid)), *[math.log(others + aims.stops)] * (steps - 1)]  # no path ends at once
     return float(np.mean(logs)) if logs else None
 
 

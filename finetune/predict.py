@@ -32,11 +32,13 @@ class Aims:
         steps: K; fixations beyond it are left out.
         stops: whether the end of a path is a step of its own.
         sigma_patches: width of the targets.
+        repeats: whether consecutive fixations in one patch are steps of their own.
     """
 
     steps: int
     stops: bool
     sigma_patches: float
+    repeats: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,7 @@ def predict_cases(
     with _untouched(engine):
         found = [one for some in batching.chunks(cases, predict) for one in some]
         gaze = engine.gaze_config
-        aims = Aims(gaze.num_gaze_tokens, gaze.stops, gaze.target_sigma_patches)
+        aims = Aims(gaze.num_gaze_tokens, gaze.stops, gaze.target_sigma_patches, gaze.repeats)
         return Predictions(tuple(found), _losses(engine, cases, store, batching), aims)
 
 

@@ -6,6 +6,7 @@ It is the same whenever it is done again, so a resumed run does it again.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,16 @@ import torch
 from finetune.adapted import adapted_config
 from finetune.base import Base, facts_before, load_base, own_device
 from finetune.before_after import answers, shown_cases
-from finetune.cases import Split, fingerprint, has_fingerprint, path_lengths, read_cases, split_cases, without_learned
+from finetune.cases import (
+    Split,
+    cut_words,
+    fingerprint,
+    has_fingerprint,
+    path_lengths,
+    read_cases,
+    split_cases,
+    without_learned,
+)
 from finetune.config import FREE, ConfigError, FinetuneConfig, differing
 from finetune.examples import asks_model, ordered_cases, supervises_gaze
 from finetune.features import (
@@ -33,13 +43,16 @@ from finetune.run_log import RunLog
 from finetune.stopping import Stopped, StopRequest
 from finetune.usual_place import Fitted, added_findings, find_place, fit_place
 from gazevlm_core.findings import NO_FINDING
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.checkpoint import pick_device
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.places import pooled_tokens
+from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 from gazevlm_core.ranks import ALONE, Ranks
 from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.sample import Sample
+from gazevlm_core.scanpath import PathLengths
 from web.formatting import counted
 
 LOOKED_AT = 40  # training images, to see whether they are like those of the base
@@ -58,6 +71,7 @@ class Prepared:
         fitted: added findings with a usual place.
         added: all added findings.
         left_out: findings that too few images have or lack.
+        lengths: of the readings to learn from, in steps of the adapter.
         base_predictions: what the base says of the held-out images.
         base_probabilities: finding -> probability by the base, per training image.
         before: the base's answers about the images that are shown to people.
@@ -72,6 +86,7 @@ class Prepared:
     fitted: tuple[Fitted, ...]
     added: tuple[str, ...]
     left_out: tuple[str, ...]
+    lengths: PathLengths
     base_predictions: Predictions
     base_probabilities: tuple[Mapping[str, float], ...]
     before: tuple[Diagnosis, ...]
@@ -113,7 +128,8 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
-    for words in training_notes(split.train, config, gaze, [*placed, *rows]):
+    lengths = path_lengths(split.train, None if gaze.repeats else partial(_grid_of, base.engine.processor))
+    for words in training_notes(split.train, config, gaze, [*placed, *rows], lengths):
         log.phase(words)
     if config.min_pixels or config.max_pixels:
         gaze = replace(gaze, pixel_limits=base.pixel_limits)
@@ -129,19 +145,25 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
         base_probabilities = tuple({name: p for name, p in one.items() if name in head} for one in predicted)
     check()
     return Prepared(
-        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), scored, base_probabilities,
-        tuple(before), ranks,
+        config, split, base, store, gaze, tuple(fitted), (*placed, *rows), tuple(left_out), lengths, scored,
+        base_probabilities, tuple(before), ranks,
     )  # fmt: skip
 
 
+def _grid_of(processor: GazeVLMProcessor, case: Sample) -> PatchGrid:
+    assert case.size_px is not None  # `read_cases` sees to it
+    return processor.grid_of(*case.size_px)
+
+
 def training_notes(
-    cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str]
+    cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str], lengths: PathLengths
 ) -> list[str]:
     """Return sentences on findings that the base does not know by the names of the data, on fixations beyond K, on
     places that cannot be looked at closely, and on how the step is chosen.
 
     Args:
         added: findings that its head gets.
+        lengths: of the readings, in steps of the adapter.
     """
     notes = []
     unlearned = {name for case in cases for name in case.findings} - {NO_FINDING, *gaze.finding_names}
@@ -149,7 +171,7 @@ def training_notes(
         notes.append(f"Findings that the base does not know, added to its head: {', '.join(sorted(added))}")
     if unlearned:
         notes.append(f"Findings of the data that the head does not learn: {', '.join(sorted(unlearned))}")
-    cut = path_lengths(cases).words(gaze.num_gaze_tokens)
+    cut = cut_words(lengths, gaze.num_gaze_tokens, repeats=gaze.repeats)
     if cut and supervises_gaze(config.gaze_order, cases):
         notes.append(f"Scanpaths are cut: {cut}")
     if config.num_glimpses and not gaze.num_glimpses:

@@ -3,21 +3,23 @@
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from finetune.base import Base
 from finetune.card import CARD, render_card
-from finetune.cases import Split, fingerprint, parse_spec, path_lengths, rule_of
+from finetune.cases import Split, cut_words, fingerprint, parse_spec, rule_of
 from finetune.config import FinetuneConfig
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
 from gazevlm_core.datasets.registry import ADAPTERS
 from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore, write_scores
 from gazevlm_core.metrics.registry import AUROC
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.sample import Sample
+from gazevlm_core.scanpath import PathLengths
 
 FORMAT, VERSION = "gazevlm-adapter", 1
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy", "scikit-learn", "safetensors")
@@ -32,14 +34,16 @@ class Trained:
         seconds: of this process, from the first step on.
         device: "cpu" or the GPU's name.
         left_out: findings that the data name, but too few images have or lack.
-        gaze_tokens: K, beyond which fixations are cut; 0 where it is not known.
+        gaze: configuration of the adapter; None where it is not known.
+        lengths: of the readings that were learned from, in its steps.
     """
 
     steps: int
     seconds: float
     device: str
     left_out: tuple[str, ...]
-    gaze_tokens: int = 0
+    gaze: GazeConfig | None = None
+    lengths: PathLengths = field(default_factory=PathLengths)
 
 
 def provenance_values(
@@ -69,7 +73,7 @@ def provenance_values(
             "fingerprint": fingerprint(both),
             "datasets": [_dataset(spec, number, split) for number, spec in enumerate(config.annotations)],
             "findings_left_out": list(trained.left_out),
-            "fixations": _fixations(split, trained.gaze_tokens),
+            "fixations": _fixations(trained),
         },
         TRAINED_ON: trained_on(config, split).to_values(),
         BEFORE: [None if one is None else one.to_values() for one in base.trained_on],
@@ -125,15 +129,16 @@ def _dataset(spec: str, number: int, split: Split) -> dict[str, Any]:
     }
 
 
-def _fixations(split: Split, steps: int) -> dict[str, Any]:
+def _fixations(trained: Trained) -> dict[str, Any]:
     """Count what K cuts from the readings that are learned from."""
-    lengths = path_lengths(split.train)
+    gaze, lengths = trained.gaze, trained.lengths
+    steps = gaze.num_gaze_tokens if gaze else 0
     return {
         "gaze_tokens": steps,
         "all": lengths.fixations,
         "beyond_gaze_tokens": lengths.fixations_beyond(steps) if steps else 0,
         "gaze_tokens_for_95_percent": lengths.steps_that_keep(),
-        "words": lengths.words(steps) if steps else "",
+        "words": cut_words(lengths, steps, repeats=gaze.repeats) if gaze else "",
     }
 
 

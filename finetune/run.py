@@ -182,7 +182,7 @@ class Training:
             load_weights(self.adapted, self.selection.best_folder())
         prepared = self.prepared
         device = device_name(self.engine.model.device)
-        return Trained(step, seconds, device, prepared.left_out, prepared.gaze.num_gaze_tokens)
+        return Trained(step, seconds, device, prepared.left_out, prepared.gaze, prepared.lengths)
 
     def _was_over(self) -> bool:
         """Return whether the resumed run had stopped early, or would have if it had scored its last step."""

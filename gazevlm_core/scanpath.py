@@ -120,7 +120,8 @@ class Scanpath:
 class PathLengths:
     """Lengths of readings in fixations, and what of them a model with K gaze tokens never learns.
 
-    Each fixation takes a gaze token, also where it stays on a patch; those beyond the K-th are cut.
+    Each fixation takes a gaze token, and those beyond the K-th are cut. To a model without repeats, fixations next to
+    each other in one patch are one: give its paths merged, or say that it is at most so many.
 
     Args:
         count: length -> readings.

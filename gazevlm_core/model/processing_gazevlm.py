@@ -127,10 +127,18 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
         """Return patches of glimpses, which have their size already, as the vision tower takes them."""
         return self.image_processor(images=list(glimpses), do_resize=False, return_tensors="pt")["pixel_values"]
 
+    def grid_of(self, width: int, height: int) -> PatchGrid:
+        """Return the grid of image tokens of an image of a size in pixels, as `grids` would without the image."""
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+        token_px = self.image_processor.patch_size * self.image_processor.merge_size
+        least, most = self.pixel_limits
+        sides = smart_resize(height, width, token_px, min_pixels=least, max_pixels=most)
+        return PatchGrid(*(side // token_px for side in sides))
+
     def count_image_tokens(self, width: int, height: int) -> int:
         """Return image tokens of an image of a size in pixels."""
-        patches = self.image_processor.get_number_of_image_patches(height, width)
-        return patches // self.image_processor.merge_size**2
+        return len(self.grid_of(width, height))
 
     def __call__(
         self,

@@ -1,6 +1,7 @@
 """The prompt renderer: one form for training and inference, and no forged tokens."""
 
 import pytest
+from PIL import Image
 
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.processing_gazevlm import (
@@ -70,3 +71,10 @@ def test_the_processor_round_trips(tiny_processor: GazeVLMProcessor, tmp_path) -
     assert again.gaze_token_id == tiny_processor.gaze_token_id
     assert render_prompt(again, "Report.", 2) == render_prompt(tiny_processor, "Report.", 2)
     assert again.image_processor.size == tiny_processor.image_processor.size
+
+
+@pytest.mark.parametrize("size", [(224, 224), (2048, 1500), (31, 900), (640, 481), (100, 101)])
+def test_the_grid_of_a_size_is_that_of_an_image_of_it(tiny_processor: GazeVLMProcessor, size: tuple[int, int]) -> None:
+    made = tiny_processor.image_processor(images=[Image.new("RGB", size)], return_tensors="pt")
+    assert [tiny_processor.grid_of(*size)] == tiny_processor.grids(made["image_grid_thw"])
+    assert tiny_processor.count_image_tokens(*size) == len(tiny_processor.grid_of(*size))

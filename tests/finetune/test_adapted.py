@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from finetune.adapted import adapt_model, adapted_config
+from finetune.cases import path_lengths
 from finetune.config import FinetuneConfig
 from finetune.examples import draw_epochs
 from finetune.prepare import training_notes
@@ -271,7 +272,7 @@ def test_without_a_path_to_cut_them_at_no_glimpse_is_trained(values: dict[str, A
     base, config = GazeConfig(pointer_dim=8), configure(num_glimpses=4, **values)
     gaze = adapted_config(base, config, CASES, [], [])
     assert gaze.num_glimpses == 0
-    assert "No glimpses: without scanpaths" in " ".join(training_notes(CASES, config, gaze, []))
+    assert "No glimpses: without scanpaths" in " ".join(training_notes(CASES, config, gaze, [], path_lengths(CASES)))
     assert adapted_config(replace(base, gaze_trained=True), config, CASES, [], []).num_glimpses == 4
 
 
@@ -279,7 +280,8 @@ def test_it_is_said_where_glimpses_at_the_models_own_path_cannot_be(monkeypatch:
     gaze = GazeConfig(pointer_dim=8, gaze_trained=True, num_glimpses=4)
 
     def said(**values: Any) -> bool:
-        return "30% of the examples" in " ".join(training_notes(CASES, configure(**values), gaze, []))
+        notes = training_notes(CASES, configure(**values), gaze, [], path_lengths(CASES))
+        return "30% of the examples" in " ".join(notes)
 
     assert not said()
     assert said(workers=2)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from finetune.cases import fingerprint, has_fingerprint, merged, parse_spec, read_cases, split_cases
+from finetune.cases import fingerprint, has_fingerprint, merged, parse_spec, path_lengths, read_cases, split_cases
 from finetune.examples import draw_epochs
 from finetune.prepare import training_notes
 from finetune.stopping import Stopped
 from gazevlm_core.datasets.trained_on import rgb_digest
+from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.sample import DatasetError, Reading, Sample, pixel_digest
 from gazevlm_core.scanpath import Scanpath
@@ -303,12 +304,24 @@ def test_what_is_not_learned_is_said() -> None:
     gaze = GazeConfig(num_gaze_tokens=2, finding_names=("edema", "cat"))
     strange = ["Findings that the base does not know, added to its head: cat",
                "Findings of the data that the head does not learn: fox"]  # fmt: skip
-    *first, cut = training_notes(cases, configure(), gaze, ["cat"])
+    lengths = path_lengths(cases)
+    *first, cut = training_notes(cases, configure(), gaze, ["cat"], lengths)
     assert first == strange
     assert cut.startswith("Scanpaths are cut: 1 of 3 fixations (33%) lie beyond the first 2 of their reading")
-    assert training_notes(cases, configure(gaze_order="none"), gaze, ["cat"]) == strange
-    chosen = training_notes(cases, configure(gaze_order="none", patience=2), gaze, ["cat"])
+    assert training_notes(cases, configure(gaze_order="none"), gaze, ["cat"], lengths) == strange
+    chosen = training_notes(cases, configure(gaze_order="none", patience=2), gaze, ["cat"], lengths)
     assert chosen == [*strange, "The step of the best held-out scores will be kept, which flatters them"]
+
+
+def test_fixations_that_stay_in_a_patch_cut_nothing_from_a_model_without_repeats() -> None:
+    stays = path_of([(0.1, 0.1)] * 30 + [(0.9, 0.9)])
+    cases, strip = [make_case("a", readings=[("owl", stays)])], PatchGrid(1, 4)
+    gaze = GazeConfig(num_gaze_tokens=1, repeats=False)
+    (cut,) = training_notes(cases, configure(), gaze, [], path_lengths(cases, lambda case: strip))
+    assert cut.startswith("Scanpaths are cut: 1 of 2 fixations (50%) lie beyond the first 1 of their reading")
+    assert cut.endswith("would keep 95% of all; fixations next to each other in one patch count as one")
+    two = replace(gaze, num_gaze_tokens=2)
+    assert training_notes(cases, configure(), two, [], path_lengths(cases, lambda case: strip)) == []
 
 
 def test_sides_of_one_image_are_kept_when_its_records_are_merged() -> None:

@@ -29,7 +29,7 @@ def median_of(cases: Sequence[Sample], grid: PatchGrid) -> tuple[int, ...]:
 @pytest.mark.parametrize("count", [1, 30, MOST_PATHS])
 def test_few_paths_are_all_compared(count: int) -> None:
     cases = read(count)
-    assert Floors(cases, 0).paths.best(GRID) == median_of(cases, GRID)
+    assert Floors(cases, 0).best_path(GRID) == median_of(cases, GRID)
 
 
 def test_paths_are_compared_once_for_each_grid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,17 +43,17 @@ def test_paths_are_compared_once_for_each_grid(monkeypatch: pytest.MonkeyPatch) 
     floor = Floors(read(MOST_PATHS + 50), 0)
     for _ in range(3):
         for grid in (GRID, PatchGrid(4, 6), PatchGrid(8, 8)):
-            assert floor.paths.best(grid) is not None
+            assert floor.best_path(grid) is not None
     assert seen == [MOST_PATHS] * 2
 
 
 def test_the_paths_of_many_are_drawn_by_the_seed() -> None:
     cases = read(5 * MOST_PATHS, length=2)
     fine = PatchGrid(16, 16)
-    assert Floors(cases, 3).paths.best(fine) == Floors(cases, 3).paths.best(fine)
-    assert len({Floors(cases, seed).paths.best(fine) for seed in range(4)}) > 1
+    assert Floors(cases, 3).best_path(fine) == Floors(cases, 3).best_path(fine)
+    assert len({Floors(cases, seed).best_path(fine) for seed in range(4)}) > 1
 
 
 def test_without_a_scanpath_there_is_no_path() -> None:
-    assert Floors((), 0).paths is None
-    assert Floors([make_case("i", findings={"edema": 1.0})], 0).paths is None
+    assert Floors((), 0).best_path(GRID) is None
+    assert Floors([make_case("i", findings={"edema": 1.0})], 0).best_path(GRID) is None

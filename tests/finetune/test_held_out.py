@@ -1,6 +1,7 @@
 """Scores on the held-out images: figures by hand, and floors beside them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from finetune.held_out import (
 from finetune.predict import Aims, Predictions
 from finetune.records import BASE, Gain, Measure
 from finetune.verdict import ADDED, LEAST_PATIENTS, judge
+from gazevlm_core.evaluation.predict import in_steps
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.registry import AUROC, SEQUENCE
 from gazevlm_core.records import Diagnosis
@@ -100,6 +102,24 @@ def test_a_base_without_a_path_has_no_score() -> None:
     assert found[SEQUENCE].value is not None
     assert measures(READ[:2], looked(*[said()] * 2), looked(*[said(patches(0))] * 2), NO_FLOORS, [], 0) == []
     assert measures(READ[2:], looked(said(patches(0))), looked(said(patches(0))), NO_FLOORS, [], 0) == []  # unread
+
+
+def test_paths_without_repeats_are_held_against_readings_without_repeats() -> None:
+    """As `gazevlm evaluate` does; a model that may not stay in a patch would lie below what stays there."""
+    stays = path_of([GRID.center_of(patch) for patch in (0, 0, 0, 1, 1, 3)], [100.0] * 6)
+    cases = [make_case(f"{n}", readings=[("owl", stays)]) for n in range(LEAST_PATIENTS)]
+    perfect, never = [said(patches(0, 1, 3)) for _ in cases], [said() for _ in cases]
+    for repeats, score, gaze, dwell in (
+        (False, 1.0, np.log(4), (np.log(300 / 200) ** 2 + np.log(100 / 200) ** 2) / 6),
+        (True, 0.5, (np.log(4) + 6 * np.log(5)) / 7, 0.0),
+    ):
+        ours = looked(*perfect, aims=replace(AIMS, repeats=repeats), gaze_loss=1.0, dwell_loss=1.0)
+        found = by_name(measures(cases, ours, looked(*never), Floors(cases, 0), [], 0))
+        assert found[SEQUENCE].value == pytest.approx(score)
+        assert found[SEQUENCE].floors[CONSTANT_FLOOR] == pytest.approx(1.0)
+        assert found["gaze loss"].floors == {UNIFORM_FLOOR: pytest.approx(gaze)}
+        assert found["dwell loss"].floors == {TYPICAL_FLOOR: pytest.approx(dwell)}
+    assert in_steps(cases[0], GRID, repeats=False).scanpaths[0].fixations[0].duration_ms == 300
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import yaml
 
 from finetune.base import Base, folder_digest
 from finetune.card import provenance_lines, render_card
-from finetune.cases import Split, fingerprint, read_cases, split_cases
+from finetune.cases import Split, fingerprint, path_lengths, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
@@ -22,6 +22,7 @@ from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
 from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
 from gazevlm_core.inference import what_is_known
+from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.sample import Sample
 from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
 
@@ -141,7 +142,7 @@ def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Pat
 
 
 def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:
-    trained = Trained(40, 1.0, "cpu", (), gaze_tokens=1)
+    trained = Trained(40, 1.0, "cpu", (), GazeConfig(num_gaze_tokens=1), path_lengths(made.split.train))
     values = provenance_values("a", made.config, made.base, made.split, trained, [], VERDICT)
     readings = len(made.split.train)  # of the one annotator who is not hidden, two clicks each
     assert values["data"]["fixations"] == {
