@@ -121,7 +121,7 @@ def scores_and_data(values: dict[str, Any]) -> str:
         raise ValueError("no verdict")
     heads = ["data set", "images", "scanpaths", "annotators"]
     sets = markdown(Table("", heads, [
-        [one["name"], str(one["images"]), str(one["readings"]), str(len(one["annotators"]))] for one in data["datasets"]
+        [one["name"], str(one["images"]), str(one["readings"]), _people(one["annotators"])] for one in data["datasets"]
     ]))  # fmt: skip
     scores = markdown(measure_table(measures_of(values["measures"])))
     left_out = data["findings_left_out"]
@@ -150,6 +150,14 @@ and a floor is no figure of the base.
 {credits}{learned if left_out else ""}{columns}{cut}
 Fingerprint `{data['fingerprint']}`; `provenance.json` names every submission with its digest, the configuration, and
 the versions of the libraries."""
+
+
+def _people(names: Sequence[str]) -> str:
+    """Return how many annotators there are; "" among their names stands for those of whom nobody says who they are."""
+    named = sum(map(bool, names))
+    if named == len(names):
+        return str(named)
+    return f"{named} and unknown ones" if named else "unknown"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

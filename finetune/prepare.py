@@ -158,8 +158,8 @@ def _grid_of(processor: GazeVLMProcessor, case: Sample) -> PatchGrid:
 def training_notes(
     cases: Sequence[Sample], config: FinetuneConfig, gaze: GazeConfig, added: Sequence[str], lengths: PathLengths
 ) -> list[str]:
-    """Return sentences on findings that the base does not know by the names of the data, on fixations beyond K, on
-    places that cannot be looked at closely, and on how the step is chosen.
+    """Return sentences on findings that the base does not know by the names of the data, and of which the data know one
+    side alone, on fixations beyond K, on places that cannot be looked at closely, and on how the step is chosen.
 
     Args:
         added: findings that its head gets.
@@ -171,6 +171,10 @@ def training_notes(
         notes.append(f"Findings that the base does not know, added to its head: {', '.join(sorted(added))}")
     if unlearned:
         notes.append(f"Findings of the data that the head does not learn: {', '.join(sorted(unlearned))}")
+    one_sided = _one_sided(cases, gaze) if config.finding_weight > 0 and config.retain < 1 else []
+    if one_sided:
+        words = "Findings that are there in all training images that tell, or in none, to which they will lean"
+        notes.append(f"{words}: {', '.join(one_sided)}")
     cut = cut_words(lengths, gaze.num_gaze_tokens, repeats=gaze.repeats)
     if cut and supervises_gaze(config.gaze_order, cases):
         notes.append(f"Scanpaths are cut: {cut}")
@@ -185,6 +189,16 @@ def training_notes(
     if config.chooses_step:
         notes.append("The step of the best held-out scores will be kept, which flatters them")
     return notes
+
+
+def _one_sided(cases: Sequence[Sample], gaze: GazeConfig) -> list[str]:
+    """Return findings of the head of which the cases know one label alone, each with it."""
+    found = []
+    for name in sorted(gaze.finding_names[: gaze.num_head_findings]):
+        labels = {case.findings[name] for case in cases if name in case.findings}
+        if len(labels) == 1:
+            found.append(f"{name} ({'all' if labels == {1.0} else 'none'})")
+    return found
 
 
 def log_room(config: FinetuneConfig, split: Split, run: Path, log: RunLog, ranks: Ranks) -> None:

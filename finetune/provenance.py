@@ -10,9 +10,10 @@ from typing import Any
 
 from finetune.base import Base
 from finetune.card import CARD, render_card
-from finetune.cases import Split, cut_words, fingerprint, parse_spec, rule_of
+from finetune.cases import Split, cut_words, fingerprint, parse_spec, patient_groups, rule_of
 from finetune.config import FinetuneConfig
 from finetune.records import PROVENANCE_FILE, Measure, Verdict, write_json
+from finetune.verdict import enough_of_each
 from gazevlm_core.datasets.registry import ADAPTERS
 from gazevlm_core.datasets.trained_on import BEFORE, TRAINED_ON, TrainedOn
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore, write_scores
@@ -143,7 +144,7 @@ def _fixations(trained: Trained) -> dict[str, Any]:
 
 
 def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Sample]) -> None:
-    """Write provenance, card and scores beside an adapter's weights.
+    """Write provenance, card and, of findings that a verdict would go by, scores beside an adapter's weights.
 
     Args:
         values: from `provenance_values`.
@@ -151,12 +152,16 @@ def write_provenance(folder: Path, values: dict[str, Any], cases: Sequence[Sampl
     """
     write_json(folder / PROVENANCE_FILE, values)
     (folder / CARD).write_text(render_card(values), encoding="utf-8")
-    scores = {}
+    scores, counts, patients = {}, set[int](), patient_groups(cases)
     for one in values["measures"]:
         kind, colon, finding = one["name"].partition(": ")
         if colon and kind == AUROC and one["value"] is not None:
-            labels = [case.findings[finding] for case in cases if finding in case.findings]
-            scores[finding] = FindingScore(one["value"], sum(labels) / len(labels))
+            labels = [case.findings.get(finding) for case in cases]
+            if enough_of_each(patients, labels):  # else it would be called good for a single patient
+                known = [label for label in labels if label is not None]
+                scores[finding] = FindingScore(one["value"], sum(known) / len(known))
+                counts.add(len(known))
     if scores:
-        scored_on = f"{len(cases)} held-out images of the data that the adapter was trained on"
+        images = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+        scored_on = f"{images} held-out images of the data that the adapter was trained on"
         write_scores(folder, CheckpointScores(scored_on, scores))

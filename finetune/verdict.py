@@ -91,10 +91,17 @@ class Resampled:
 
     def judged(self, labels: np.ndarray) -> list[int]:
         """Return the columns of labels [N, F] of findings that enough patients have and lack."""
-        return [
-            column for column in range(labels.shape[1])
-            if min(len(np.unique(self.patients[labels[:, column] == value])) for value in (0, 1)) >= LEAST_OF_EACH
-        ]  # fmt: skip
+        return [column for column in range(labels.shape[1]) if enough_of_each(self.patients, labels[:, column])]
+
+
+def enough_of_each(patients: Sequence[str] | np.ndarray, labels: Sequence[float | None] | np.ndarray) -> bool:
+    """Return whether enough patients have a finding, and lack it, for its AUROC to be judged.
+
+    Args:
+        patients, labels: of each image; other labels than 1 and 0 do not count.
+    """
+    people, known = np.asarray(patients), np.asarray(labels, np.float64)
+    return min(len(np.unique(people[known == value])) for value in (0, 1)) >= LEAST_OF_EACH
 
 
 def _gain(against: str, patients: int, estimate: Estimate) -> Gain:
@@ -130,9 +137,9 @@ def judge(found: Sequence[Measure], patients: int) -> Verdict:
     if outcome == "worse" and "better" in scores.values():
         head += f" in {_named(scores, 'worse')}, though better in {_named(scores, 'better')}"
     needs = f", of which a verdict needs {LEAST_PATIENTS}" if patients < LEAST_PATIENTS else ""
-    words = "; ".join(_score_words(one, scores[one.name]) for one in of_base)
+    words = "; ".join(_score_words(one, scores[one.name], patients) for one in of_base)
     sentences = [f"{head} ({who}{needs})" + (f": {words}." if words else ".")]
-    sentences += [_floor_words(one, scores[one.name]) for one in compared if one not in of_base]
+    sentences += [_floor_words(one, scores[one.name], patients) for one in compared if one not in of_base]
     if unbeaten := "; ".join(filter(None, map(_unbeaten_floor, of_base))):
         sentences.append(f"Not above the best floor: {unbeaten}.")
     return Verdict(outcome, " ".join(sentences), scores)
@@ -158,15 +165,16 @@ def _named(scores: Mapping[str, Judgement | BesideFloor], outcome: str) -> str:
     return " and ".join(name for name, one in scores.items() if one == outcome)
 
 
-def _score_words(measure: Measure, outcome: str) -> str:
+def _score_words(measure: Measure, outcome: str, patients: int) -> str:
     """Return, e.g., "sequence score 0.200 to 0.500, gain 0.300 [0.210, 0.390]: better"."""
     gain = measure.gain
     assert gain is not None  # see `judge`
     name = measure.name + findings_words(gain)
-    return f"{name} {measure.base:.3f} to {measure.value:.3f}{_difference('gain ', gain)}: {outcome}{_lacking(gain)}"
+    words = f"{name} {measure.base:.3f} to {measure.value:.3f}{_difference('gain ', gain)}"
+    return f"{words}: {outcome}{_lacking(gain, patients)}"
 
 
-def _floor_words(measure: Measure, outcome: str) -> str:
+def _floor_words(measure: Measure, outcome: str, patients: int) -> str:
     """Return a sentence on a score that the base does not have, e.g. "The base has no sequence score: 0.310 beside
     0.210 of the floor (its own path, shuffled), difference +0.100 [+0.050, +0.150]: above the floor."."""
     gain = measure.gain
@@ -174,17 +182,19 @@ def _floor_words(measure: Measure, outcome: str) -> str:
     floor = measure.floors.get(gain.against)
     beside = f"the floor ({gain.against})" if floor is None else f"{floor:.3f} of the floor ({gain.against})"
     words = f"{measure.value:.3f}{findings_words(gain)} beside {beside}{_difference('difference ', gain)}"
-    return f"The base has no {measure.name}: {words}: {outcome}{_lacking(gain)}."
+    return f"The base has no {measure.name}: {words}: {outcome}{_lacking(gain, patients)}."
 
 
 def _difference(name: str, gain: Gain) -> str:
     return "" if gain.value is None else f", {name}{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 
 
-def _lacking(gain: Gain) -> str:
-    """Return why enough patients do not suffice; "" where they do, or are too few anyway."""
-    if gain.value is not None or gain.patients < LEAST_PATIENTS:
+def _lacking(gain: Gain, patients: int) -> str:
+    """Return why so many held-out patients do not suffice; "" where they do, or are too few anyway."""
+    if gain.value is not None or patients < LEAST_PATIENTS:
         return ""
+    if gain.patients < LEAST_PATIENTS:
+        return f", since it is known of {gain.patients} of them, and a verdict needs {LEAST_PATIENTS}"
     return f", since no finding is there in {LEAST_OF_EACH} patients and absent in {LEAST_OF_EACH}"
 
 

@@ -14,7 +14,9 @@ from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingS
 from gazevlm_core.records import Diagnosis, Sentence
 
 UNTRAINED = "This model\N{RIGHT SINGLE QUOTATION MARK}s finding head is untrained."
-UNSCORED = "Nobody measured how well this model tells it: how far its probability can be trusted is unknown."
+UNSCORED = (
+    "Nobody measured on enough images how well this model tells it: how far its probability can be trusted is unknown."
+)
 # How well a finding is distinguished from its absence, by the least AUROC for each word.
 RELIABILITY = ((0.95, "very good"), (0.9, "good"), (0.8, "fair"), (0.7, "weak"), (0.0, "poor"))
 NOT_KNOWN = "does not know it"

@@ -182,7 +182,9 @@ def chart_note(sides: Sequence[Side]) -> str:
     """Return how to read the bars of the findings."""
     scored = next((side.scores.scored_on for side in sides if side.scores), None)
     if scored is None:
-        return note("Nobody measured this model, so how far its numbers can be trusted is unknown.")
+        return note(
+            "Nobody measured this model on enough images, so how far its numbers can be trusted is unknown."
+        )
     return note(f"Beside each bar: how far it can be trusted, measured on {scored}. Point at it for more.")
 
 

@@ -158,16 +158,23 @@ class TrainingForm:
     def choice(self) -> DataChoice:
         """Return which submissions are learned from.
 
+        Somebody who is held out is among the chosen: what they say is scored against.
+
         Raises:
-            FormError: a value of the wrong kind.
+            FormError: a value of the wrong kind, or nobody is left to learn from.
         """
-        least = self.least_agreement
-        names = is_names(self.annotators) and is_names([self.project])
+        least, hidden = self.least_agreement, self.settings.get("held_out_annotators") or ()
+        names = is_names(self.annotators) and is_names(hidden) and is_names([self.project])
         if not isinstance(self.accepted_only, bool) or not names:
             raise FormError("The choice of submissions cannot be read; choose again.")
         if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
             raise FormError("The least agreement is a number from 0 to 1; move the slider.")
-        return DataChoice(self.accepted_only, tuple(self.annotators), float(least), self.project)  # type: ignore[arg-type]
+        chosen: tuple[str, ...] = tuple(self.annotators)  # type: ignore[arg-type]
+        if chosen and not set(chosen) - set(hidden):  # type: ignore[call-overload]
+            raise FormError("Everybody who is chosen is held out; choose somebody to learn from.")
+        if chosen:
+            chosen = tuple(dict.fromkeys((*chosen, *hidden)))  # type: ignore[misc]
+        return DataChoice(self.accepted_only, chosen, float(least), self.project)  # type: ignore[arg-type]
 
     def config(self, bases: Mapping[str, str]) -> FinetuneConfig:
         """Return the configuration of the training.
@@ -229,7 +236,8 @@ def command_of(config: FinetuneConfig, choice: DataChoice, name: str) -> str:
     base = PurePath(config.base).name if PurePath(config.base).is_absolute() else config.base
     words = ["gazevlm", "finetune", "--annotations", EXPORT, "--base", base, "--out", f"adapters/{name}"]
     usual = with_base_defaults(FinetuneConfig(annotations=(EXPORT,), base=config.base)).to_values()
-    chosen = config.to_values() | {"annotators": list(choice.annotators)}
+    learned = [one for one in choice.annotators if one not in config.held_out_annotators]
+    chosen = config.to_values() | {"annotators": learned}
     for key, value in chosen.items():
         if key in ("annotations", "base") or value == usual[key] or value is None:
             continue

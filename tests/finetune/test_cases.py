@@ -299,11 +299,15 @@ def test_a_data_set_of_readings_is_learned_from(tmp_path: Path) -> None:
     assert case.findings == {"mass": 0.0}
 
 
+ONE_SIDED = "Findings that are there in all training images that tell, or in none, to which they will lean"
+
+
 def test_what_is_not_learned_is_said() -> None:
     cases = [make_case("a", findings={"edema": 1.0, "fox": 0.0, "cat": 1.0}, readings=[("owl", path_of(OTHER))])]
     gaze = GazeConfig(num_gaze_tokens=2, finding_names=("edema", "cat"))
     strange = ["Findings that the base does not know, added to its head: cat",
-               "Findings of the data that the head does not learn: fox"]  # fmt: skip
+               "Findings of the data that the head does not learn: fox",
+               f"{ONE_SIDED}: cat (all), edema (all)"]  # fmt: skip
     lengths = path_lengths(cases)
     *first, cut = training_notes(cases, configure(), gaze, ["cat"], lengths)
     assert first == strange
@@ -311,6 +315,15 @@ def test_what_is_not_learned_is_said() -> None:
     assert training_notes(cases, configure(gaze_order="none"), gaze, ["cat"], lengths) == strange
     chosen = training_notes(cases, configure(gaze_order="none", patience=2), gaze, ["cat"], lengths)
     assert chosen == [*strange, "The step of the best held-out scores will be kept, which flatters them"]
+
+
+def test_findings_of_which_the_data_know_one_side_alone_are_named() -> None:
+    cases = [make_case(f"{n}", findings={"edema": 1.0, "mass": 0.0, "nodule": float(n)}) for n in range(2)]
+    gaze = GazeConfig(finding_names=("edema", "fracture", "mass", "nodule"))
+    (said,) = training_notes(cases, configure(), gaze, [], path_lengths(cases))
+    assert said == f"{ONE_SIDED}: edema (all), mass (none)"
+    for values in ({"finding_weight": 0}, {"retain": 1}):
+        assert training_notes(cases, configure(**values), gaze, [], path_lengths(cases)) == []
 
 
 def test_fixations_that_stay_in_a_patch_cut_nothing_from_a_model_without_repeats() -> None:

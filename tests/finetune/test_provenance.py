@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,14 +18,14 @@ from finetune.config import ConfigError, FinetuneConfig
 from finetune.provenance import Trained, provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
-from finetune.verdict import CHOSEN, chosen_by_scores
+from finetune.verdict import CHOSEN, LEAST_OF_EACH, chosen_by_scores
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn, read_all_trained_on
-from gazevlm_core.evaluation.checkpoint_scores import FindingScore, read_scores
+from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore, read_scores
 from gazevlm_core.inference import what_is_known
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.sample import Sample
-from tests.finetune.case_maker import HERE, Study, configure, submission_digest, write_folder
+from tests.finetune.case_maker import HERE, Study, configure, make_case, submission_digest, write_folder
 
 MEASURES = [
     Measure("sequence score", 0.5123, 0.25, {"its own path, shuffled": 0.2, "chance": 0.125}),
@@ -74,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_no_folder_of_the_machine_is_told(made: Made, repository: Path) -> None:
     files = [path for path in made.out.iterdir() if path.is_file()]
-    assert {path.name for path in files} == {"provenance.json", "README.md", "finding_scores.json"}
+    assert {path.name for path in files} == {"provenance.json", "README.md"}
     for path in files:
         text = path.read_text("utf-8")
         assert str(made.out.parent) not in text
@@ -205,6 +206,14 @@ def test_everything_that_decides_an_adapter_is_told(made: Made) -> None:
     assert values["verdict"] == {"outcome": "better", "why": VERDICT.why, "scores": {}}
 
 
+def test_the_card_counts_no_annotator_whom_nobody_names(made: Made) -> None:
+    for names, said in ((["fox", "owl"], "2"), (["", "owl"], "1 and unknown ones"), ([""], "unknown"), ([], "0")):
+        values = json.loads(json.dumps(made.values))
+        values["data"]["datasets"][0]["annotators"] = names
+        one = values["data"]["datasets"][0]
+        assert f"| {one['images']} | {one['readings']} | {said} |" in render_card(values)
+
+
 def test_the_card_is_what_the_hub_reads(made: Made) -> None:
     empty, front, body = made.card.split("---\n", 2)
     assert empty == ""
@@ -244,15 +253,30 @@ def test_the_card_has_a_row_for_every_measure(made: Made) -> None:
     assert lines[first + len(MEASURES)] == ""
 
 
-def test_the_diagnose_tab_reads_the_scores(made: Made) -> None:
-    scores = read_scores(made.out)
+def test_the_diagnose_tab_reads_the_scores(made: Made, tmp_path: Path) -> None:
+    """Of findings that enough patients have and lack, on as many images as tell: Diagnose gives them a word."""
+    assert read_scores(made.out) is None, "of five images nobody can tell"
+
+    def told(**labels: Sequence[float]) -> CheckpointScores | None:
+        count = max(map(len, labels.values()))
+        cases = [
+            make_case(f"{n}", findings={name: values[n] for name, values in labels.items() if n < len(values)})
+            for n in range(count)
+        ]
+        tmp_path.joinpath("finding_scores.json").unlink(missing_ok=True)
+        measures = [asdict(Measure(f"AUROC: {name}", 0.75, None)) for name in labels]
+        write_provenance(tmp_path, {**made.values, "measures": measures}, cases)
+        return read_scores(tmp_path)
+
+    enough = [1.0] * LEAST_OF_EACH + [0.0] * LEAST_OF_EACH
+    scores = told(edema=[*enough, 0.0, 0.0, 0.0, 0.0], mass=enough, rare=[1.0] * (LEAST_OF_EACH - 1) + [0.0] * 30)
     assert scores is not None
-    labels = {name: [case.findings[name] for case in made.split.held_out] for name in ("edema", "left | right")}
-    assert scores.findings == {
-        "edema": FindingScore(0.75, sum(labels["edema"]) / len(labels["edema"])),
-        "left | right": FindingScore(1.0, sum(labels["left | right"]) / len(labels["left | right"])),
-    }
-    assert f"{len(made.split.held_out)} held-out images" in scores.scored_on
+    assert scores.findings == {"edema": FindingScore(0.75, LEAST_OF_EACH / 24), "mass": FindingScore(0.75, 0.5)}
+    assert scores.scored_on == "20 to 24 held-out images of the data that the adapter was trained on"
+    alone = told(mass=enough)
+    assert alone is not None
+    assert alone.scored_on.startswith("20 held-out images")
+    assert told(rare=[1.0, 0.0, 0.0]) is None
 
 
 def test_without_a_score_there_is_no_file_of_scores(made: Made, tmp_path: Path) -> None:

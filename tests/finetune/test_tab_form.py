@@ -137,6 +137,17 @@ def test_a_command_says_what_differs_from_the_usual_and_nothing_else() -> None:
     ]  # fmt: skip
 
 
+def test_who_is_held_out_is_among_the_chosen_on_the_page_and_apart_on_the_command_line() -> None:
+    for annotators in (["A-1", "B 2"], ["A-1"]):
+        form = make_form(annotators=annotators, settings={"held_out_annotators": ["B 2"]})
+        assert form.choice().annotators == ("A-1", "B 2"), "else nobody would be scored against"
+        words = shlex.split(command_of(form.config(BASES), form.choice(), "x"))
+        assert words[8:] == ["--annotators", "A-1", "--held-out-annotators", "B 2"]
+    assert make_form(settings={"held_out_annotators": ["B 2"]}).choice().annotators == ()
+    with pytest.raises(FormError, match="Everybody who is chosen is held out"):
+        make_form(annotators=["B 2"], settings={"held_out_annotators": ["B 2"]}).choice()
+
+
 def test_the_command_line_takes_the_command_and_means_the_same() -> None:
     app = typer.Typer()
     app.command()(finetune)

@@ -89,6 +89,12 @@ def test_a_finding_that_few_have_gives_no_auroc_verdict() -> None:
     assert drawn.auroc_gain(labels, labels, 1 - labels, BASE) == Gain(BASE, 60, 1.0, 1.0, 1.0)
 
 
+def test_a_score_that_is_known_of_few_patients_says_of_how_many() -> None:
+    few = Measure(SEQUENCE, 0.4, 0.3, gain=Gain(BASE, 12))
+    assert "too few to tell, since it is known of 12 of them, and a verdict needs 20" in judge([few], 60).why
+    assert "since" not in judge([few], 12).why, "it says so of all of them"
+
+
 def gained(low: float, high: float, against: str = BASE) -> Gain:
     return Gain(against, 30, (low + high) / 2, low, high)
 
