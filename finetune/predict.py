@@ -5,9 +5,10 @@ The processes of a run share the images. Only what is needed is computed: paths 
 what is known, and for probabilities nothing but them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -16,11 +17,12 @@ from finetune.features import DEFAULT_BATCHING, Batching, FeatureStore, at_rest,
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.losses import count_supervision
-from gazevlm_core.options import DEFAULT_QUESTION
+from gazevlm_core.options import DEFAULT_QUESTION, GlimpseShares
 from gazevlm_core.sample import Sample
-from gazevlm_core.scanpath import Scanpath
+from gazevlm_core.scanpath import Fixation, Scanpath
 from gazevlm_core.training import LOSS_NAMES
 
+OWN_PLACES = GlimpseShares(readers=0.0, own=1.0, random=0.0)
 Counted = dict[str, tuple[float, float]]  # name of a loss -> its sum over a batch, and over how many
 
 
@@ -49,11 +51,13 @@ class Prediction:
         finding_probabilities: by finding.
         scanpath: the path to show; None where nobody read the image, or the gaze is untrained.
         grid: merged.
+        places: of its glimpses; none of a model without.
     """
 
     finding_probabilities: dict[str, float]
     scanpath: Scanpath | None
     grid: PatchGrid
+    places: tuple[Fixation, ...] = ()
 
     @property
     def gaze_trained(self) -> bool:
@@ -96,15 +100,18 @@ def predict_cases(
         read = [row for row, case in enumerate(some) if case.readings]
         prefilled, paths = engine.prefill_with_paths(images, [DEFAULT_QUESTION] * len(some), rows=read)
         return [
-            Prediction(findings, paths[row].scanpath if row in read and row in paths else None, images[row].grid)
+            Prediction(
+                findings, paths[row].scanpath if row in read and row in paths else None, images[row].grid,
+                tuple(paths[row].glimpsed_places) if row in paths else (),
+            )
             for row, findings in enumerate(engine.findings(prefilled))
-        ]
+        ]  # fmt: skip
 
     with _untouched(engine):
         found = [one for some in batching.chunks(cases, predict) for one in some]
         gaze = engine.gaze_config
         aims = Aims(gaze.num_gaze_tokens, gaze.stops, gaze.target_sigma_patches, gaze.repeats)
-        return Predictions(tuple(found), _losses(engine, cases, store, batching), aims)
+        return Predictions(tuple(found), _losses(engine, cases, [one.places for one in found], store, batching), aims)
 
 
 def predict_findings(
@@ -128,16 +135,40 @@ def _untouched(engine: GazeEngine) -> Iterator[None]:
         yield
 
 
+class SeenCollator(AdaptCollator):
+    """Cuts glimpses where the model looked, whoever read the image: a reader's places would tell it something that
+    nobody tells it in use.
+
+    Args:
+        args: as in `AdaptCollator`.
+        places: of each sample, by its `id`.
+        options: as in `AdaptCollator`.
+    """
+
+    def __init__(self, *args: Any, places: Mapping[int, Sequence[Fixation]], **options: Any) -> None:
+        super().__init__(*args, shares=OWN_PLACES, **options)
+        self._places = places
+
+    def _own_places(self, samples: Sequence[Sample], *_: Any) -> list[list[Fixation]]:
+        return [list(self._places[id(sample)]) for sample in samples]
+
+
 @torch.no_grad()
 def _losses(
-    engine: GazeEngine, cases: Sequence[Sample], store: FeatureStore | None, batching: Batching
-) -> dict[str, float]:
+    engine: GazeEngine, cases: Sequence[Sample], places: Sequence[Sequence[Fixation]], store: FeatureStore | None,
+    batching: Batching,
+) -> dict[str, float]:  # fmt: skip
     """Return the mean of each loss over all that is known, whatever the batch size; none of a part that was
-    never trained, and none at all without trained gaze tokens."""
+    never trained, and none at all without trained gaze tokens.
+
+    Args:
+        places: of the glimpses of each image.
+    """
     gaze = engine.gaze_config
     if not (gaze.gaze_trained or gaze.findings_trained):
         return {}
-    collate = AdaptCollator(engine.processor, gaze, store=store)
+    by_case = {id(case): own for case, own in zip(cases, places, strict=True)}
+    collate = SeenCollator(engine.processor, gaze, store=store, model=engine.model, places=by_case)
     trained = {  # what is shown of held-out images; the finding loss is that of the probabilities, see `held_out`
         "gaze_loss": gaze.gaze_trained, "text_loss": True, "dwell_loss": gaze.dwell_trained,
     }  # fmt: skip

@@ -121,7 +121,8 @@ class StartView:
 
     def _connect(self) -> None:
         latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}  # nobody waits for a value that has gone by
-        chosen = [self.project.input, self.accepted.input, self.annotators.input, self.agreement.release]
+        people = (self.annotators, self.held_out_annotators)
+        chosen = [self.project.input, self.accepted.input, *(one.input for one in people), self.agreement.release]  # type: ignore[attr-defined]
         counted_once = gr.on(chosen, self._count, self.form, [self.counts, self.count], concurrency_limit=1, **latest)
         counted_once.success(self._estimate, {*self.form, self.count}, self.estimate, **QUIET)
         based = self.base.input(self._suggest, self.form, self.name, **QUIET)

@@ -81,6 +81,20 @@ def test_a_look_asks_for_every_loss_that_is_known(
     assert predict_cases(tiny_engine, pictures[2:], store).losses == {}
 
 
+def test_words_are_scored_where_the_model_looks_and_not_where_a_reader_did(tmp_path: Path) -> None:
+    """Nobody tells it in use; and a base without glimpses, which it is held against, would be told nothing."""
+    picture(0, 448, 448).save(tmp_path / "0.png")
+    engine = GazeEngine.load(str(make_tiny_checkpoint(tmp_path / "base", num_glimpses=3)), device="cpu")
+    told = []
+    for number in range(4):  # of which some would have been a reader's
+        here, there = (
+            make_case(f"{number}", tmp_path / "0.png", report="Effusion.", readings=[("owl", path_of([place]))])
+            for place in ((0.1, 0.1), (0.9, 0.9))
+        )
+        told.append([predict_cases(engine, [case], None).losses["text_loss"] for case in (here, there)])
+    assert [one for one, _ in told] == pytest.approx([other for _, other in told], rel=1e-6)
+
+
 def test_an_untrained_base_shows_nothing(tmp_path: Path, pictures: list[Sample]) -> None:
     bare = make_tiny_checkpoint(tmp_path, gaze_trained=False, findings_trained=False, dwell_trained=False)
     found = predict_cases(GazeEngine.load(str(bare), device="cpu"), pictures, None)
