@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from finetune.config import LONGEST_NAME, NAME_PATTERN, ConfigError, FinetuneConfig, setting_of
 from finetune.defaults import FOLLOW_BASE, with_base_defaults
@@ -161,19 +161,17 @@ class TrainingForm:
         Somebody who is held out is among the chosen: what they say is scored against.
 
         Raises:
-            FormError: a value of the wrong kind, or nobody is left to learn from.
+            FormError: a value of the wrong kind.
         """
-        least, hidden = self.least_agreement, self.settings.get("held_out_annotators") or ()
+        least, hidden = self.least_agreement, cast(Any, self.settings.get("held_out_annotators") or ())
         names = is_names(self.annotators) and is_names(hidden) and is_names([self.project])
         if not isinstance(self.accepted_only, bool) or not names:
             raise FormError("The choice of submissions cannot be read; choose again.")
         if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
             raise FormError("The least agreement is a number from 0 to 1; move the slider.")
-        chosen: tuple[str, ...] = tuple(self.annotators)  # type: ignore[arg-type]
-        if chosen and not set(chosen) - set(hidden):  # type: ignore[call-overload]
-            raise FormError("Everybody who is chosen is held out; choose somebody to learn from.")
+        chosen: tuple[str, ...] = tuple(cast(Any, self.annotators))
         if chosen:
-            chosen = tuple(dict.fromkeys((*chosen, *hidden)))  # type: ignore[misc]
+            chosen = tuple(dict.fromkeys((*chosen, *hidden)))
         return DataChoice(self.accepted_only, chosen, float(least), self.project)  # type: ignore[arg-type]
 
     def config(self, bases: Mapping[str, str]) -> FinetuneConfig:
@@ -183,11 +181,14 @@ class TrainingForm:
             bases: name of a loaded model -> where it was loaded from.
 
         Raises:
-            FormError: no such base, or a value that cannot be used.
+            FormError: no such base, a value that cannot be used, or nobody who is chosen is left to learn from.
         """
         if not isinstance(self.base, str) or self.base not in bases:
             raise FormError(f"Choose a base: {', '.join(bases)}.")
         settings = read_settings(self.settings)
+        chosen, hidden = cast(Any, self.annotators), cast(Any, settings.get("held_out_annotators", ()))
+        if chosen and is_names(chosen) and not set(chosen) - set(hidden):
+            raise FormError("Everybody who is chosen is held out; choose somebody to learn from.")
         try:
             values = {"annotations": (DATA,), "base": bases[self.base], **settings}
             return with_base_defaults(FinetuneConfig.from_values(values))

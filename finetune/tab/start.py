@@ -121,8 +121,10 @@ class StartView:
 
     def _connect(self) -> None:
         latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}  # nobody waits for a value that has gone by
-        people = (self.annotators, self.held_out_annotators)
-        chosen = [self.project.input, self.accepted.input, *(one.input for one in people), self.agreement.release]  # type: ignore[attr-defined]
+        held_out: Any = self.held_out_annotators  # who are held out are among the chosen
+        chosen = [
+            self.project.input, self.accepted.input, self.annotators.input, held_out.input, self.agreement.release
+        ]  # fmt: skip
         counted_once = gr.on(chosen, self._count, self.form, [self.counts, self.count], concurrency_limit=1, **latest)
         counted_once.success(self._estimate, {*self.form, self.count}, self.estimate, **QUIET)
         based = self.base.input(self._suggest, self.form, self.name, **QUIET)
