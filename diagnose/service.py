@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from diagnose.record import VERDICT, DiagnosisRecord
 from gazevlm_core.findings import HELD_OUT_FINDING_NAMES
-from gazevlm_core.images import ImageError, load_radiograph
+from gazevlm_core.images import ImageError, as_rgb, load_radiograph
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.records import Diagnosis, is_strange
@@ -200,7 +200,7 @@ def draw_figure(
     """
     scale = min(FIGURE_PX / image.width, TALLEST_PX / image.height)
     width_px, height_px = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    overlay = draw_overlay(image.convert("RGB").resize((width_px, height_px)), scanpath)
+    overlay = draw_overlay(as_rgb(image).resize((width_px, height_px)), scanpath)
     font = ImageFont.load_default(CAPTION_PX)
     shown = [item for item in record["findings"].items() if item[0] not in silent]
     likely = sorted(shown, key=lambda item: -item[1])[:CAPTION_FINDINGS]

@@ -17,7 +17,7 @@ from PIL import Image
 from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
 from gazevlm_core.generation import answers, sentence_shares, stream_text
 from gazevlm_core.geometry import PatchGrid
-from gazevlm_core.images import load_image
+from gazevlm_core.images import as_rgb, load_image
 from gazevlm_core.images.base import check_ratio
 from gazevlm_core.model.adapters import AttachedAdapter, adapter_stamp, attach_adapter
 from gazevlm_core.model.checkpoint import (
@@ -149,14 +149,15 @@ class GazeEngine:
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image.Image]) -> list[EncodedImage]:
-        """Run the vision tower over upright RGB images of any size.
+        """Run the vision tower over upright images of any size.
 
         Raises:
             ImageError: an image is far too long for its width.
         """
         for image in images:
             check_ratio(*image.size)
-        pixels = self.processor.image_processor(images=list(images), return_tensors="pt")
+        images = [as_rgb(image) for image in images]
+        pixels = self.processor.image_processor(images=images, return_tensors="pt")
         grids = pixels["image_grid_thw"]
         device = self.model.device
         tokens = self.model.encode_images(pixels["pixel_values"].to(device), grids.to(device))
@@ -169,14 +170,15 @@ class GazeEngine:
         if not self.gaze_config.num_prompt_glimpses:
             return None
         made = self.processor.image_processor
-        return fine_image(image.convert("RGB"), grid, made.patch_size * made.merge_size, self.gaze_config)
+        return fine_image(as_rgb(image), grid, made.patch_size * made.merge_size, self.gaze_config)
 
     def _prefill_cached(
         self, image: Image.Image, question: str, options: DiagnoseOptions
     ) -> tuple[EncodedImage, PrefillOutput, dict[int, DecodedPath]]:
         """Encode and prefill one image, cached by its pixels; the last pass is kept for a further path."""
         # an adapter may change the vision tower
-        key = (self._stamp, pixel_digest(image.convert("RGB")))
+        image = as_rgb(image)
+        key = (self._stamp, pixel_digest(image))
         encoded = self._encoded.pop(key, None) or self.encode_images([image])[0]
         self._encoded[key] = encoded
         if len(self._encoded) > KEPT_IMAGES:
@@ -446,7 +448,7 @@ def opened(image: ImageLike) -> Image.Image:
     Raises:
         ImageError: a file that is no image.
     """
-    return load_image(image).image if isinstance(image, str | Path) else image.convert("RGB")
+    return load_image(image).image if isinstance(image, str | Path) else as_rgb(image)
 
 
 class LazyEngine:

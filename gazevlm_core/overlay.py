@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gazevlm_core.images import as_rgb
 from gazevlm_core.path_style import (
     STYLE,
     Color,
@@ -72,7 +73,7 @@ def draw_overlay(image: Image.Image, scanpath: Scanpath, *, shown: int | None = 
         fixation (int(x * width), int(y * height)) is white.
     """
     scale = next((factor for side_px, factor in SMOOTHING if max(image.size) <= side_px), 1)
-    canvas = image.convert("RGB").resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    canvas = as_rgb(image).resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     unit = float(min(canvas.size))
     marks, arrows = _marks(scanpath, canvas.size, unit, shown)
     draw = ImageDraw.Draw(canvas, "RGBA")

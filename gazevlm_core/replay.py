@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from gazevlm_core.images import as_rgb
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.scanpath import Scanpath
 
@@ -59,7 +60,7 @@ def draw_replay(image: Image.Image, scanpath: Scanpath) -> Replay:
         image: upright; any mode and size.
         scanpath: N fixations.
     """
-    small = image.convert("RGB")
+    small = as_rgb(image)
     small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
     frames = (small, *(draw_overlay(small, scanpath, shown=count) for count in range(1, len(scanpath) + 1)))
     dwells = [UNKNOWN_MS if fixation.duration_ms is None else fixation.duration_ms for fixation in scanpath]

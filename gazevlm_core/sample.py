@@ -144,12 +144,12 @@ class Sample:
         """
         from PIL import Image
 
-        from gazevlm_core.images import ImageError, load_image
+        from gazevlm_core.images import ImageError, as_rgb, load_image
 
         if self.image is None:
             raise DatasetError(f"{self.image_id}: there is no image; give the folder of the images, with --images")
         if isinstance(self.image, Image.Image):
-            return self.image.convert("RGB")
+            return as_rgb(self.image)
         try:
             image = load_image(self.image).image
         except (ImageError, OSError) as error:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gazevlm_core.images import ImageError, ImageLimits, iter_image_files, load_image
+from gazevlm_core.images import ImageError, ImageLimits, as_rgb, iter_image_files, load_image
 from gazevlm_core.images.base import array_range, check_ratio, grey_range, to_8_bit
 from gazevlm_core.images.headers import jpeg_segments
 from gazevlm_core.images.tiff import DeepTiff
@@ -115,6 +115,25 @@ def test_alpha_is_flattened_on_black(file_format: str) -> None:
     options: dict[str, Any] = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
     rows = pixels(saved(Image.fromarray(rgba), file_format, **options))[:, 0, 0]
     assert (rows[0], rows[7], rows[15]) == (200, 100, 0)  # 200 x 128 / 255 = 100.4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_pixels_of_pillow_are_as_load_image_shows_their_file(mode: str) -> None:
+    ramp = np.linspace(0, 4095, 64 * 48).reshape(48, 64)
+    deep = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+    if mode in deep:
+        held = Image.fromarray(ramp.astype(deep[mode]))
+    elif "A" in mode:
+        noise = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
+        held = Image.fromarray(noise).convert(mode)
+    else:
+        held = picture(mode)
+    file = saved(held, "TIFF")
+    np.testing.assert_array_equal(np.asarray(as_rgb(held)), pixels(file))
+    with Image.open(BytesIO(file)) as opened:
+        np.testing.assert_array_equal(np.asarray(as_rgb(opened)), pixels(file))
+    if mode in deep:
+        assert 120 < np.asarray(as_rgb(held)).mean() < 135, "a ramp, and not white from 256 on"
 
 
 def test_a_transparent_value_is_black() -> None:

@@ -80,6 +80,12 @@ def test_modes_are_accepted(mode: str) -> None:
     assert draw_overlay(image, path_of((0.5, 0.5))).mode == "RGB"
 
 
+def test_an_image_of_16_bits_has_its_grey_levels() -> None:
+    deep = np.linspace(0, 65_535, 90 * 120).astype(np.uint16).reshape(90, 120)
+    drawn = np.asarray(draw_overlay(Image.fromarray(deep), path_of((0.5, 0.5))))
+    assert (drawn[:, 0, 0] == deep[:, 0] >> 8).all()
+
+
 def test_arrow_runs_from_rim_to_rim() -> None:
     """It leaves the ring above the straight line, and the ring looks the same on both sides of its dot below it."""
     drawn = np.asarray(draw_overlay(grey(400, 400), path_of((0.2, 0.5), (0.8, 0.5)))).astype(int)

@@ -8,6 +8,7 @@ from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
 from gazevlm_core.images.color import is_colored, load_radiograph
 from gazevlm_core.images.file_types import IMAGE_SUFFIXES, iter_image_files
 from gazevlm_core.images.load import LoadedImage, load_image, open_image
+from gazevlm_core.images.raster import as_rgb
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -15,6 +16,7 @@ __all__ = [
     "ImageError",
     "ImageLimits",
     "LoadedImage",
+    "as_rgb",
     "is_colored",
     "iter_image_files",
     "load_image",

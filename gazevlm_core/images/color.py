@@ -16,6 +16,7 @@ from PIL import Image
 
 from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
 from gazevlm_core.images.load import LoadedImage, load_image
+from gazevlm_core.images.raster import as_rgb
 
 SIDE_PX = 64
 LEVELS = 12
@@ -94,7 +95,7 @@ def _is_reddish(tint: NDArray[np.float64]) -> bool:
 
 def _reduced(image: Image.Image) -> NDArray[np.float64]:
     """Return the image at SIDE_PX a side, [N, 3] in [0, 1]."""
-    small = image.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
+    small = as_rgb(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
     return np.asarray(small, np.float64).reshape(-1, 3) / 255.0
 
 

@@ -61,9 +61,9 @@ def decode_raster(
             check_size(*picture.size, limits)
         picture.load()
         if isinstance(header, DeepTiff):
-            rgb = _show_grey(header.samples(np.asarray(picture)), header)
+            rgb = _show_grey(header.samples(np.asarray(picture)), white_is_zero=header.white_is_zero)
         else:
-            rgb = _deep_grey(picture, header) if picture.mode in _DEEP_MODES else _flatten(picture)
+            rgb = as_rgb(picture, white_is_zero=header.white_is_zero)
     if header.orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[header.orientation])
     return rgb
@@ -79,6 +79,25 @@ def _read_header(data: bytes, file_format: str, limits: ImageLimits) -> RasterHe
     return read_tiff(data, limits)
 
 
+def as_rgb(picture: Image.Image, *, white_is_zero: bool = False) -> Image.Image:
+    """Return pixels that PIL holds as 8-bit RGB, in the grey levels that `load_image` gives their file.
+
+    `convert("RGB")` would show all that is above 255 as white, and what is transparent as whatever lies under it.
+
+    Args:
+        picture: any mode; where it is not upright, it stays so.
+        white_is_zero: whether deep grey is inverted.
+
+    Raises:
+        ImageError: values that are no numbers.
+    """
+    if picture.mode not in _DEEP_MODES:
+        return _flatten(picture)
+    transparent = picture.info.get("transparency")
+    transparent = transparent if isinstance(transparent, int) else None
+    return _show_grey(np.asarray(picture), transparent, white_is_zero=white_is_zero)
+
+
 def _flatten(picture: Image.Image) -> Image.Image:
     """8-bit picture to RGB, what is transparent on black."""
     if not picture.has_transparency_data:
@@ -91,17 +110,13 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return black
 
 
-def _deep_grey(picture: Image.Image, header: RasterHeader) -> Image.Image:
-    transparent = picture.info.get("transparency")
-    return _show_grey(np.asarray(picture), header, transparent if isinstance(transparent, int) else None)
-
-
-def _show_grey(values: NDArray[Any], header: RasterHeader, transparent: int | None = None) -> Image.Image:
+def _show_grey(values: NDArray[Any], transparent: int | None = None, *, white_is_zero: bool) -> Image.Image:
     """Turn samples into grey.
 
     Args:
         values: [height, width].
         transparent: the one value that PNG's tRNS declares transparent.
+        white_is_zero: whether they are inverted.
     """
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are no numbers (NaN or infinite); export it again as integers.")
@@ -109,7 +124,7 @@ def _show_grey(values: NDArray[Any], header: RasterHeader, transparent: int | No
         grey = values.view(np.uint8) ^ np.uint8(0x80)
     else:
         grey = to_8_bit(values, *array_range(values))
-    if header.white_is_zero:  # PIL inverts these only up to 8 bits
+    if white_is_zero:  # PIL inverts these only up to 8 bits
         grey = 255 - grey
     if transparent is not None:
         grey[values == transparent] = 0

@@ -38,6 +38,7 @@ TURN_END_TOKEN = "<|im_end|>"
 END_OF_TEXT_TOKEN = "<|endoftext|>"
 ASSISTANT_HEADER = f"{TURN_START_TOKEN}assistant\n"  # as the family's chat templates open an answer
 IGNORED_LABEL = -100
+DEEP_MODES = ("I", "F")  # of Pillow's, of more than 8 bits, by their beginnings
 
 
 class GazeVLMProcessor(Qwen2_5_VLProcessor):
@@ -160,8 +161,13 @@ class GazeVLMProcessor(Qwen2_5_VLProcessor):
             uint8 [B, H, W, 3], padded, and fine_sizes, int64 [B, 2], height and width of each.
 
         Raises:
-            ValueError: nobody said how many gaze tokens the model wants, or nothing is left of a question.
+            ValueError: nobody said how many gaze tokens the model wants, nothing is left of a question, or an image has
+                more than 8 bits, of which the library would show nearly all as white.
         """
+        for image in [] if images is None else make_flat_list_of_images(images):
+            if isinstance(image, Image.Image) and image.mode.startswith(DEEP_MODES):
+                raise ValueError(f"an image of mode {image.mode} has more than 8 bits; give as_rgb(image), of "
+                                 "gazevlm_core.images, or make 8 bits of it yourself")
         kwargs = {"padding": True, "padding_side": "left", **kwargs}
         if text is not None:
             text = [self._prompt_of(one) for one in ([text] if isinstance(text, str) else text)]

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from gazevlm_core.generation import TEXT_THREAD
-from gazevlm_core.images import ImageError
+from gazevlm_core.images import ImageError, load_image
 from gazevlm_core.inference import KEPT_IMAGES, GazeEngine
 from gazevlm_core.model.checkpoint import CheckpointError
 from gazevlm_core.options import DiagnoseOptions, PathChoice
+from gazevlm_core.sample import Sample
 from gazevlm_core.scanpath import Fixation
 from gazevlm_core.words import LENGTH_NOTE, LOOP_NOTE, UnknownQuestionError
 from tests.adapter_maker import make_adapter
@@ -49,6 +50,25 @@ def test_images_are_pixels_or_paths_one_or_a_list(tiny_engine: GazeEngine, tmp_p
         tiny_engine.diagnose(IMAGE, ["Why?"], options)  # type: ignore[call-overload]
     with pytest.raises(ImageError, match="no such file"):
         tiny_engine.diagnose([IMAGE, tmp_path / "missing.png"], options=options)
+
+
+def test_deep_pixels_are_seen_as_their_file_is(tiny_engine: GazeEngine, tmp_path: Path) -> None:
+    """Most radiographs in PNG have 16 bits, of which PIL's own conversion shows all but the darkest as white."""
+    deep = Image.fromarray(np.random.default_rng(6).integers(0, 65_536, (260, 300), dtype=np.uint16))
+    path, options = tmp_path / "deep.png", DiagnoseOptions(max_new_tokens=4)
+    deep.save(path)
+    of_file = tiny_engine.diagnose(path, "Why?", options)
+    ways = (
+        tiny_engine.diagnose(deep, "Why?", options), tiny_engine.diagnose([deep, deep], "Why?", options)[1],
+        tiny_engine.diagnose_batch([deep, deep], ["Why?"] * 2, options)[0],
+        list(tiny_engine.stream(deep, "Why?", options))[-1],
+    )  # fmt: skip
+    for found in ways:
+        assert found.finding_probabilities == pytest.approx(dict(of_file.finding_probabilities), abs=1e-4)
+        assert found.answer == of_file.answer
+    assert (np.asarray(Sample("a", image=deep).load()) == np.asarray(load_image(path).image)).all()
+    with pytest.raises(ValueError, match="I;16 has more than 8 bits"):
+        tiny_engine.processor(images=[deep], text=["Why?"], return_tensors="pt")
 
 
 def test_folders_are_given_as_text_too(tiny_checkpoint: Path, tmp_path: Path) -> None:
