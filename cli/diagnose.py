@@ -199,6 +199,8 @@ def _run(
 
 def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
     """Return a record as text: answer, findings from the most probable down, and the path."""
+    from diagnose.record import answered_by
+
     answer = record["answer"].splitlines() or ["(no answer)"]
     lines = [one_line(record["image"]), *(f"  {one_line(line)}" for line in answer)]
     findings = sorted(record["findings"].items(), key=lambda item: -item[1])
@@ -221,7 +223,7 @@ def _readable(record: "DiagnosisRecord", overlay: Path | None) -> str:
     lines += [f"  note: {note}" for note in record["notes"]]
     if overlay is not None:
         lines.append(f"  overlay: {one_line(overlay)}")
-    return "\n".join([*lines, f"  {record['model']}, {record['seconds']:.1f} s", ""])
+    return "\n".join([*lines, f"  {answered_by(record)}, {record['seconds']:.1f} s", ""])
 
 
 def _spoke(record: "DiagnosisRecord", finding: str) -> str:

@@ -118,6 +118,11 @@ def model_records(choices: Iterable["Choice"]) -> list[ModelRecord]:
     ]
 
 
+def answered_by(record: DiagnosisRecord) -> str:
+    """Return what answered: "MODEL", or "MODEL + ADAPTER"."""
+    return " + ".join(filter(None, (record["model"], record["adapter"])))
+
+
 def to_record(diagnosis: Diagnosis, image: str, seconds: float) -> DiagnosisRecord:
     """Return the JSON record of a diagnosis.
 

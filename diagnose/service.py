@@ -16,8 +16,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from diagnose.record import VERDICT, DiagnosisRecord
+from diagnose.record import VERDICT, DiagnosisRecord, answered_by
 from gazevlm_core.findings import HELD_OUT_FINDING_NAMES
+from gazevlm_core.geometry import pixel_of
 from gazevlm_core.images import ImageError, as_rgb, load_radiograph
 from gazevlm_core.options import DiagnoseOptions
 from gazevlm_core.overlay import draw_overlay
@@ -204,12 +205,11 @@ def draw_figure(
     font = ImageFont.load_default(CAPTION_PX)
     shown = [item for item in record["findings"].items() if item[0] not in silent]
     likely = sorted(shown, key=lambda item: -item[1])[:CAPTION_FINDINGS]
-    who = " + ".join(filter(None, (record["model"], record["adapter"])))
     paragraphs = [
         VERDICT * is_strange(record["strangeness"]), record["question"], record["answer"], *record["notes"],
         "Findings: " + ", ".join(f"{name} {value:.2f}" for name, value in likely) + "." if likely else "",
-        f"{who}: {len(scanpath)} fixations, numbered in the order of looking{', changed by hand' * changed}. "
-        "Not a medical device.",
+        f"{answered_by(record)}: {len(scanpath)} fixations, numbered in the order of looking"
+        f"{', changed by hand' * changed}. Not a medical device.",
     ]  # fmt: skip
     lines = [line for text in filter(None, paragraphs) for line in textwrap.wrap(text, CAPTION_COLUMNS)]
     step_px = round(1.4 * CAPTION_PX)
@@ -240,7 +240,7 @@ def fixation_rows(record: DiagnosisRecord, size_px: tuple[int, int]) -> list[Seq
     width_px, height_px = size_px
     return [
         (
-            order, one["x"], one["y"], round(one["x"] * width_px, 2), round(one["y"] * height_px, 2),
+            order, one["x"], one["y"], pixel_of(one["x"], width_px, 2), pixel_of(one["y"], height_px, 2),
             one["patch_index"], one["probability"], "" if (ms := one["duration_ms"]) is None else round(ms, 1),
         )
         for order, one in enumerate(record["scanpath"] or [], start=1)

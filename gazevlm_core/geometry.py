@@ -15,6 +15,16 @@ import numpy as np
 from gazevlm_core.scanpath import Fixation, Scanpath
 
 
+def pixel_of(share: float, side_px: int, digits: int) -> float:
+    """Return a place along a side of an image in pixels, to so many digits: in [0, side_px), as rounding alone would
+    carry one at the edge off the image.
+
+    Args:
+        share: in [0, 1) of the side.
+    """
+    return min(round(share * side_px, digits), round(side_px - 10.0**-digits, digits))
+
+
 class Window(NamedTuple):
     """A rectangle in an image: left, upper, right and lower edge, as fractions of its sides."""
 

@@ -180,12 +180,17 @@ def _claim(claim: Claim) -> str:
 
 def chart_note(sides: Sequence[Side]) -> str:
     """Return how to read the bars of the findings."""
-    scored = next((side.scores.scored_on for side in sides if side.scores), None)
-    if scored is None:
+    scored = [side.scores.scored_on if side.scores else None for side in sides]
+    if not any(scored):
+        which, whose = ("this model", "its") if len(sides) == 1 else ("these models", "their")
         return note(
-            "Nobody measured this model on enough images, so how far its numbers can be trusted is unknown."
+            f"Nobody measured {which} on enough images, so how far {whose} numbers can be trusted is unknown."
         )
-    return note(f"Beside each bar: how far it can be trusted, measured on {scored}. Point at it for more.")
+    where = [f"measured on {one}" if one else "not measured on enough images" for one in scored]
+    if len(set(where)) > 1:
+        where = [f"{side.title} {one}" for side, one in zip(sides, where, strict=True)]
+    return note(f"Beside each bar: how far it can be trusted, {' and '.join(dict.fromkeys(where))}. "
+                "Point at it for more.")
 
 
 def dwell_bar(scanpath: Scanpath, palette: Sequence[Color] = MODEL.colors) -> str:

@@ -289,6 +289,21 @@ def test_fixation_table(store: AnnotationStore, everything: Path) -> None:
             assert row["duration_ms"] == ("" if at.duration_ms is None else str(at.duration_ms))
 
 
+def test_a_click_at_the_edge_is_on_the_image_in_pixels_too(tmp_path: Path) -> None:
+    edge = 1 - 2**-40  # as far as a click can be moved on the page
+    store = open_store(tmp_path / "store")
+    image = store.add_image(picture(1), "a", by="admin")
+    who = store.pseudonym("somebody")
+    store.submit(clicks(image, who, 1, **click_path([(edge, edge), (0.5, 0.5)])))
+    out = export_store(store, tmp_path / "out", formats=["csv", "coco"]).folder
+    store.close()
+    first = rows(out / "fixations.csv")[0]
+    (entry,) = [one for one in json.loads((out / "coco.json").read_text("utf-8"))["annotations"] if "keypoints" in one]
+    for x_px, y_px in ((float(first["x_px"]), float(first["y_px"])), entry["keypoints"][:2]):
+        assert x_px < image.width_px
+        assert y_px < image.height_px
+
+
 def test_coco_keypoints(store: AnnotationStore, everything: Path) -> None:
     coco = json.loads((everything / "coco.json").read_text("utf-8"))
     category, *_findings = coco["categories"]

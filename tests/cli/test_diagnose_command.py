@@ -207,10 +207,12 @@ def test_words_against_probabilities_are_printed() -> None:
     agreed = {"finding": "edema", "affirmed": False, "probability": None, "agrees": None}
     record = {
         "image": "a.png", "answer": "Consolidation.", "claims": [said, agreed], "findings": {"consolidation": 0.01},
-        "scanpath": None, "glimpses": [], "evidence": {}, "notes": [], "model": "nano", "seconds": 1.0,
+        "scanpath": None, "glimpses": [], "evidence": {}, "notes": [], "model": "nano", "adapter": "mine",
+        "seconds": 1.0,
     }  # fmt: skip
     lines = _readable(record, None).splitlines()  # type: ignore[arg-type]
     assert "  contradiction: consolidation (affirmed in words, probability 0.01)" in lines
+    assert lines[-1] == "  nano + mine, 1.0 s", "not the model alone, which would say something else"
 
 
 def test_overlay_of_one_image_has_its_size_and_its_path(talking: Path, images: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gazevlm_core.geometry import PatchGrid
+from gazevlm_core.geometry import PatchGrid, pixel_of
 from gazevlm_core.scanpath import Fixation
 
 
@@ -47,6 +47,16 @@ def test_every_position_has_a_patch_even_just_below_one() -> None:
     for side in range(1, 200):
         grid = PatchGrid(side, side)
         assert grid.index_of(Fixation(last, last)) == len(grid) - 1
+
+
+@pytest.mark.parametrize("digits", [0, 2, 3])
+def test_a_place_in_pixels_is_on_the_image(digits: int) -> None:
+    for side_px in (1, 16, 333, 2000, 16_384):
+        for share in (0.0, 0.5, 1 - 1e-6, 1 - 2**-40, float.fromhex("0x1.fffffffffffffp-1")):
+            at_px = pixel_of(share, side_px, digits)
+            assert 0 <= at_px < side_px
+            assert at_px == pytest.approx(share * side_px, abs=1.001 * 10**-digits)
+    assert pixel_of(0.123456, 1000, 2) == 123.46
 
 
 def test_grid_thw_is_divided_by_the_merge() -> None:

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from diagnose.tab.answer import Side, answer, findings, paired_findings, silent_findings
+from diagnose.tab.markup import chart_note
 from gazevlm_core.evaluation.checkpoint_scores import CheckpointScores, FindingScore
 from gazevlm_core.geometry import Window
 from gazevlm_core.records import Glimpse, Sentence
@@ -50,6 +51,21 @@ def test_findings_are_bars_the_most_probable_on_top() -> None:
     assert f"{told} 98.7% of pairs (AUROC; 50% is guessing), on ten phantoms; 10% of them have it." in html
     assert re.findall("<small>([^<]*)</small>", html) == ["not scored", "very good"]
     assert "untrained" in findings(Side("", replace(FOUND, finding_probabilities={}), "viewer"))
+
+
+def test_the_note_on_reliability_says_on_what_each_of_two_models_was_measured() -> None:
+    first, second = (CheckpointScores(words, {"edema": FindingScore(0.9, 0.1)}) for words in ("200 films", "9 films"))
+
+    def told(*scores: CheckpointScores | None) -> str:
+        return plain(chart_note([Side(title, SEEN, "viewer", one) for title, one in zip("ab", scores, strict=False)]))
+
+    assert told(first) == told(first, first) == (
+        "Beside each bar: how far it can be trusted, measured on 200 films. Point at it for more."
+    )
+    assert "trusted, a measured on 200 films and b measured on 9 films." in told(first, second)
+    assert "trusted, a not measured on enough images and b measured on 9 films." in told(None, second)
+    assert told(None).startswith("Nobody measured this model on enough images, so how far its")
+    assert told(None, None).startswith("Nobody measured these models on enough images, so how far their")
 
 
 def test_bars_show_where_they_were_in_the_order_that_they_had() -> None:

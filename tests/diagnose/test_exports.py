@@ -10,7 +10,16 @@ import pytest
 from PIL import Image
 
 from diagnose.record import VERDICT, to_record
-from diagnose.service import CSV_COLUMNS, FIGURE_PX, TALLEST_PX, draw_figure, write_downloads, zip_files, zip_name
+from diagnose.service import (
+    CSV_COLUMNS,
+    FIGURE_PX,
+    TALLEST_PX,
+    draw_figure,
+    fixation_rows,
+    write_downloads,
+    zip_files,
+    zip_name,
+)
 from gazevlm_core.overlay import DOT
 from gazevlm_core.words import LENGTH_NOTE
 from tests.diagnose.samples import FOUND, UNTRAINED
@@ -39,6 +48,14 @@ def test_all_files_of_a_diagnosis(tmp_path: Path) -> None:
         ["1", "0.125", "0.25", "50.0", "50.0", "0", "0.5", "210.0"],
         ["2", "0.875", "0.75", "350.0", "150.0", "7", "0.25", ""],
     ]
+
+
+def test_a_place_at_the_edge_is_on_the_image() -> None:
+    """As far as a fixation can be dragged on the page."""
+    fixation = {**to_record(FOUND, "a.png", 1.5)["scanpath"][0], "x": 1 - 1e-6, "y": 1 - 1e-6}  # type: ignore[index]
+    record = {**to_record(FOUND, "a.png", 1.5), "scanpath": [fixation]}
+    ((_, _, _, x_px, y_px, *_),) = fixation_rows(record, (2000, 1000))  # type: ignore[arg-type]
+    assert (x_px, y_px) == (1999.99, 999.99)
 
 
 def test_a_second_result_has_names_of_its_own(tmp_path: Path) -> None:

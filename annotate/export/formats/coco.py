@@ -20,6 +20,7 @@ from annotate.export.lines import flat_values, json_line
 from annotate.store.model import Stored, StoredImage
 from annotate.votes import labels, votes
 from gazevlm_core.annotation import canonical_json
+from gazevlm_core.geometry import pixel_of
 
 COCO = "coco.json"
 VISIBLE = 2
@@ -121,7 +122,7 @@ class CocoFile(Sink):
 def _path(image: StoredImage, one: Stored, image_number: int) -> dict[str, Any]:
     annotation, values = one.annotation, flat_values(image, one)
     width, height = annotation.image_width_px, annotation.image_height_px
-    places = [(round(at.x * width, PIXEL_DIGITS), round(at.y * height, PIXEL_DIGITS)) for at in annotation.scanpath]
+    places = [(pixel_of(at.x, width, PIXEL_DIGITS), pixel_of(at.y, height, PIXEL_DIGITS)) for at in annotation.scanpath]
     columns = [min(math.floor(at.x * width), width - 1) for at in annotation.scanpath]
     rows = [min(math.floor(at.y * height), height - 1) for at in annotation.scanpath]
     left, top = min(columns), min(rows)

@@ -13,6 +13,7 @@ from annotate.export.formats import Format, Sink
 from annotate.export.lines import flat_values
 from annotate.store.model import Stored, StoredImage
 from annotate.votes import findings_in_words
+from gazevlm_core.geometry import pixel_of
 
 ANNOTATIONS, FIXATIONS = "annotations.csv", "fixations.csv"
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - spreadsheets take the wide forms for the usual ones
@@ -76,8 +77,8 @@ class FixationTable(Table):
             for index, at in enumerate(one.annotation.scanpath, start=1):
                 self.write(
                     (
-                        image.sha256, one.annotation.annotator, index, round(at.x * width, PIXEL_DIGITS),
-                        round(at.y * height, PIXEL_DIGITS), at.onset_ms, at.duration_ms, one.submission_id,
+                        image.sha256, one.annotation.annotator, index, pixel_of(at.x, width, PIXEL_DIGITS),
+                        pixel_of(at.y, height, PIXEL_DIGITS), at.onset_ms, at.duration_ms, one.submission_id,
                     )
                 )  # fmt: skip
 
