@@ -128,6 +128,7 @@ def prepare(config: FinetuneConfig, run: Path, log: RunLog, stop: StopRequest) -
     placed = [one.place.name for one in fitted]
     rows = [name for name in new if name not in placed] if config.finding_weight > 0 else []  # else never trained
     gaze = adapted_config(known, config, split.train, rows, fitted)
+    check_asking(run, config, gaze, writes=log.writes)
     lengths = path_lengths(split.train, None if gaze.repeats else partial(_grid_of, base.engine.processor))
     for words in training_notes(split.train, config, gaze, [*placed, *rows], lengths):
         log.phase(words)
@@ -294,6 +295,26 @@ def check_base(run: Path, base: Base, *, writes: bool) -> None:
         begun = json.loads((run / BEGUN).read_text(encoding="utf-8"))
         noted = {"revision": base.revision, "fingerprint": base.fingerprint}
         write_json(run / BEGUN, {**begun, "base": noted})
+
+
+def check_asking(run: Path, config: FinetuneConfig, gaze: GazeConfig, *, writes: bool) -> None:
+    """Check that glimpses at the model's own path are gone on with as they were begun: worker processes, and a shared
+    model, have them at random places. Arguments as in `check_base`.
+
+    Raises:
+        ConfigError: they were cut elsewhere before.
+    """
+    if not gaze.num_glimpses or not config.glimpse_shares[1]:
+        return
+    begun, asks = json.loads((run / BEGUN).read_text(encoding="utf-8")), asks_model(config)
+    if begun.get("asks_model", asks) != asks:
+        before, now = ("none", "some") if begun["asks_model"] else ("some", "none")
+        raise ConfigError(
+            f"workers: {run} was begun with {before}, and {now} would cut glimpses at other places from here on; give "
+            "as before, or another folder"
+        )
+    if "asks_model" not in begun and writes:
+        write_json(run / BEGUN, {**begun, "asks_model": asks})
 
 
 def _begun_base(run: Path) -> dict[str, str]:

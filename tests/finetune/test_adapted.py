@@ -9,9 +9,9 @@ import torch
 
 from finetune.adapted import adapt_model, adapted_config
 from finetune.cases import path_lengths
-from finetune.config import FinetuneConfig
+from finetune.config import ConfigError, FinetuneConfig
 from finetune.examples import draw_epochs
-from finetune.prepare import training_notes
+from finetune.prepare import check_asking, check_begun, training_notes
 from finetune.usual_place import Fitted
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig
@@ -264,6 +264,27 @@ def test_an_adapter_names_the_scanpaths_that_it_learned_and_no_others(values: di
 def test_nobody_is_counted_where_it_is_not_known_who_looked() -> None:
     read = [make_case("a", readings=[("", path_of(HERE)), ("", path_of(HERE))])]
     assert adapted_config(GazeConfig(), configure(), read, [], []).trained_on == "2 scanpaths on 1 image"
+
+
+def test_glimpses_at_the_models_own_path_are_gone_on_with_as_they_were_begun(tmp_path: Path) -> None:
+    """Worker processes cannot ask the model; their number may change where that changes nothing."""
+    gaze, plain = GazeConfig(num_glimpses=2, gaze_trained=True), GazeConfig()
+
+    def begin(name: str, workers: int) -> Path:
+        run = tmp_path / name
+        run.mkdir()
+        config = configure(workers=workers)
+        check_begun(run, config, CASES, writes=True)
+        check_asking(run, config, gaze, writes=True)
+        return run
+
+    for name, before, now in (("without", 0, 4), ("with", 4, 0)):
+        run = begin(name, before)
+        check_asking(run, configure(workers=before + 1 if before else 0), gaze, writes=True)
+        check_asking(run, configure(workers=now), plain, writes=True)
+        check_asking(run, configure(workers=now, glimpse_shares=(0.5, 0, 0.5)), gaze, writes=True)
+        with pytest.raises(ConfigError, match="would cut glimpses at other places from here on"):
+            check_asking(run, configure(workers=now), gaze, writes=True)
 
 
 @pytest.mark.parametrize("values", [{"gaze_order": "none"}, {"gaze_weight": 0}])
