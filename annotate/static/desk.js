@@ -99,7 +99,7 @@
         tool("insert", "Insert after", "Insert the next click after the selected one (A)", () => surface.insert()),
         tool("remove", "Delete", "Delete the selected click, or the last one (Delete)", () => surface.remove()),
         tool("clear", "Clear…", "Clear all clicks (C)", () => this.askClear()),
-        tool("help", "Help", "Clicks, mouse and keys (?)", () => this.toggleHelp()),
+        tool("help", "Help", "Help: clicks, mouse and keys (?)", () => this.toggleHelp()),
       );
       this.ask = make("div");
       const rows = teach.KEYS.map(([key, does]) => make("div", {}, make("dt", {}, key), make("dd", {}, does)));
