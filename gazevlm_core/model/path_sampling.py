@@ -6,6 +6,7 @@ depend on its batch: each draws the same numbers from its seed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -146,13 +147,13 @@ def place_fixations(
 def sample_paths(
     field: PointerField, num_paths: int, temperature: float, seed: int, given: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sample independent paths of B images, all at once: K small products of [B * N, d] with [d, P + 1].
+    """Sample independent paths of B images, all at once and on the CPU: each step is a look into two small tables.
 
     Args:
         field: of B images, from `stack_fields`.
         num_paths: N >= 1, of each image.
         temperature: divides the logits; 0 is the arg-max path.
-        seed: of the draws; the same seed gives the same paths on one machine.
+        seed: of the draws; the same seed gives the same paths.
         given: first patches of every path of each image.
 
     Returns:
@@ -165,21 +166,30 @@ def sample_paths(
         raise ValueError(f"num_paths must be >= 1 and temperature >= 0, got {num_paths} and {temperature}")
     for first in given:
         _check_given(field, first)
-    device, stop, begun = field.keys.device, field.num_patches, len(given[0])
-    steps = torch.full((len(given), num_paths, field.num_steps), stop, device=device)
-    steps[..., :begun] = torch.tensor(given, dtype=torch.int64, device=device).view(len(given), 1, begun)
-    previous = steps[..., max(begun - 1, 0)]  # the stop stands for the start
-    # as torch.multinomial draws: the choice with the shortest exponential wait at the rate of its probability
-    shape, generator = (field.num_steps - begun, num_paths, stop + 1), torch.Generator(device=device).manual_seed(seed)
-    draws = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
-    log_waits = temperature * draws.neg_().log1p_().neg_().log_().float()
+    stop, begun = field.num_patches, len(given[0])
+    by_step, by_previous = (table.float().cpu().numpy() for table in field.logit_tables)
+    found = np.full((len(given), num_paths, field.num_steps), stop)
+    found[..., :begun] = np.array(given, dtype=np.int64).reshape(len(given), 1, begun)
+    previous = found[..., max(begun - 1, 0)]  # the stop stands for the start
+    images = np.arange(len(given))[:, None]
+    log_waits = _log_waits((field.num_steps - begun, num_paths, stop + 1), temperature, seed)
     for step, waits in enumerate(log_waits, start=begun):
-        previous = (field.logits(step, previous) - waits).argmax(dim=-1)
-        steps[..., step] = previous
-    found = steps.cpu().numpy()
+        previous = (by_previous[images, previous] + by_step[:, step, None] - waits).argmax(axis=-1)
+        found[..., step] = previous
     stopped = np.logical_or.accumulate(found == stop, axis=-1)
     found[stopped] = stop  # sampling on behind a stop costs less than checking for it at every step
     return found, (~stopped).sum(axis=-1)
+
+
+@lru_cache(maxsize=4)  # drawing them takes longer than the sampling, and most images are sampled from the same seed
+def _log_waits(shape: tuple[int, ...], temperature: float, seed: int) -> np.ndarray:
+    """Draw as torch.multinomial does: the choice with the shortest exponential wait at the rate of its probability.
+
+    Returns:
+        float32, the logarithms of waits at rate 1, times the temperature.
+    """
+    draws = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return (temperature * draws.neg_().log1p_().neg_().log_()).float().numpy()
 
 
 def choose_path(

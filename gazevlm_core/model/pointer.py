@@ -70,6 +70,11 @@ class PointerField:
         """Return `logits` of every step of one path, float32 [..., K, P + 1], from its predecessors, int64 [..., K]."""
         return self._by_step + self._by_previous(previous)
 
+    @property
+    def logit_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two summands of the logits: by step, [..., K, P + 1], and by the patch before, [..., P + 1, P + 1]."""
+        return self._by_step, self._previous_table
+
     @cached_property
     def _by_step(self) -> torch.Tensor:
         """The steps' part of the logits, [..., K, P + 1]."""
