@@ -16,6 +16,7 @@ On a CPU one process with one thread for each core learns more than twice as fas
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -109,6 +110,7 @@ class Recipe:
     glimpses: int = 6
     glimpse_shares: tuple[float, ...] = (0.35, 0.25, 0.1, 0.3)  # see `GlimpseShares`
     base: str = ""  # checkpoint to begin from; "" for nothing, which takes several times as many steps
+    start_share: float = 0.0  # of the weights that the release went on from, in those that ship; see `mix_weights`
     seed: int = 7
 
     def scaled(self, factor: float) -> "Recipe":
@@ -334,7 +336,7 @@ def train(
     from gazevlm_core.options import GlimpseShares
     from gazevlm_core.training.collator import GazeCollator
     from gazevlm_core.training.trainer import GazeTrainer
-    from phantoms.nano_parts import MuonAdamW, quick_products
+    from phantoms.nano_parts import MuonAdamW, mix_weights, quick_products
 
     folder = runs / variant.value
     final = folder / "final"
@@ -343,6 +345,8 @@ def train(
     schedule = schedule_of(variant, recipe)
     set_seed(schedule.seed)
     model, processor = begin(variant, recipe, cases, runs)
+    start_share = recipe.start_share if variant is Variant.RELEASE else 0.0
+    start = deepcopy(model) if start_share else model
     config = model.config.gaze_config
     optimizer = MuonAdamW(
         model, lr=recipe.learning_rate, muon_lr=recipe.matrices_learning_rate, weight_decay=recipe.weight_decay,
@@ -365,6 +369,7 @@ def train(
     with quick_products():
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     if trainer.is_world_process_zero():
+        mix_weights(model, start, start_share)
         partial = folder / "final.partial"
         model.save_pretrained(partial)
         processor.save_pretrained(partial)

@@ -91,6 +91,21 @@ def in_full_precision(model: GazeVLM) -> GazeVLM:
     return model.float().requires_grad_(True)
 
 
+@torch.no_grad()
+def mix_weights(model: GazeVLM, start: GazeVLM, share: float) -> None:
+    """Move the weights of a model towards those that it was trained from, in place.
+
+    What lies between the two can be better than either on images unlike the training's: Wortsman et al., "Robust
+    fine-tuning of zero-shot models" (CVPR 2022).
+
+    Args:
+        model, start: of one architecture, in float32.
+        share: of the start's weights, from 0 to 1.
+    """
+    for weights, before in zip(model.parameters(), start.parameters(), strict=True):  # tied ones are there once
+        weights.lerp_(before, share)
+
+
 class WholeKernelConv3d(nn.Conv3d):
     """A convolution whose kernel covers its whole input, as in a patch embedding, computed as one product.
 

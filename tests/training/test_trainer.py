@@ -1,5 +1,6 @@
 """Training resumes where it stopped, and the recipe's variants differ in their supervision alone."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from phantoms.nano_parts import (
     GroupedVisionAttention,
     WholeKernelConv3d,
     in_full_precision,
+    mix_weights,
     nano_model,
     nano_processor,
     quick_vision,
@@ -164,6 +166,16 @@ def test_a_training_goes_on_from_an_earlier_checkpoint(variant: Variant, tmp_pat
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     assert load_checkpoint(str(tmp_path), device="cpu").precision is Precision.FP32, "training saves whole weights"
+
+
+def test_a_release_is_mixed_with_what_it_went_on_from(tiny_processor) -> None:
+    start = nano_model(tiny_processor, gaze_config_of(Variant.RELEASE, Recipe()))
+    model = deepcopy(start)
+    for one in model.parameters():
+        one.data += 1.0
+    mix_weights(model, start, 0.25)
+    for one, before in zip(model.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(one, before + 0.75)
 
 
 def test_what_the_base_has_seen_is_said_of_what_goes_on_from_it(tmp_path: Path) -> None:
