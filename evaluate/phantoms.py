@@ -25,7 +25,7 @@ from gazevlm_core.evaluation.report import (
     Quantisation,
     Role,
 )
-from gazevlm_core.evaluation.views import EngineViewer
+from gazevlm_core.evaluation.views import Viewer
 from gazevlm_core.findings import FINDING_NAMES
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import CONFIDENCE, RESAMPLES, bootstrap_counts
@@ -297,7 +297,7 @@ def _faithfulness(
     engine: GazeEngine, cases: Sequence[Case], batch_size: int, seed: int, ranks: Ranks, name: str
 ) -> Faithfulness:
     """Return how far the path is believed, over the phantoms of all processes."""
-    viewer = EngineViewer(engine)
+    viewer = Viewer(engine)
     with progress(len(cases), f"changing the path of {name}") as bar:
         own = try_all(viewer, cases, batch_size=batch_size, seed=seed, progress=bar.update)
     trials: Trials = [one for part in ranks.gather(own) for one in part]

@@ -41,7 +41,7 @@ from gazevlm_core.evaluation.report import (
     Unscored,
     score_of,
 )
-from gazevlm_core.evaluation.views import EngineViewer
+from gazevlm_core.evaluation.views import Viewer
 from gazevlm_core.findings import NO_FINDING
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.metrics.intervals import RESAMPLES, patient_counts
@@ -180,7 +180,7 @@ def evaluate_dataset(
     measured = None
     if faithfulness:
         some = islice(data.samples(open_source(), split), min(faithfulness, limit or faithfulness))
-        measured = measure_samples(EngineViewer(engine), map(matched.sample, some), seed=seed, **options)
+        measured = measure_samples(Viewer(engine), map(matched.sample, some), seed=seed, **options)
     if not ranks.is_main:
         return None
     return DatasetReport(

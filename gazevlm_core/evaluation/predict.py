@@ -17,7 +17,7 @@ from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.floors import on_grid
 from gazevlm_core.evaluation.path_scores import StepScores
 from gazevlm_core.evaluation.plain_baseline import thumbnail
-from gazevlm_core.findings import FINDING_NAMES, REPORT_QUESTION, presence_question
+from gazevlm_core.findings import FINDING_NAMES, NO, REPORT_QUESTION, YES, presence_question
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
 from gazevlm_core.metrics.paths import Size
@@ -31,7 +31,6 @@ from gazevlm_core.ranks import ALONE, Ranks, in_turns
 from gazevlm_core.sample import DatasetError, Sample
 from gazevlm_core.scanpath import Scanpath
 
-YES, NO = "Yes", "No"
 ROWS_AT_ONCE = 192  # prompts in one pass of the backbone; bounds memory
 REPORT_TOKENS = 128
 GREEDY = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "repetition_penalty": 1.0}
@@ -221,11 +220,9 @@ def presence_margins(
         prefix: of the images, where it was computed before.
 
     Raises:
-        ValueError: the tokenizer begins both words alike.
+        ValueError: as in `yes_no_ids`.
     """
-    yes, no = (engine.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (YES, NO))
-    if yes == no:
-        raise ValueError(f"the tokenizer begins {YES!r} and {NO!r} with the same token, so answers cannot differ")
+    yes, no = yes_no_ids(engine)
     questions = [presence_question(name) for name in names]
     per_pass = max(1, ROWS_AT_ONCE // len(questions))
     margins = []
@@ -237,6 +234,18 @@ def presence_margins(
         logits = first_answer_logits(engine, prefilled)
         margins.append((logits[:, yes] - logits[:, no]).view(len(chunk), len(questions)).cpu().numpy())
     return np.concatenate(margins)
+
+
+def yes_no_ids(engine: GazeEngine) -> list[int]:
+    """Return the token that "Yes" begins with, and that of "No".
+
+    Raises:
+        ValueError: the tokenizer begins both words alike.
+    """
+    ids = [engine.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (YES, NO)]
+    if ids[0] == ids[1]:
+        raise ValueError(f"the tokenizer begins {YES!r} and {NO!r} with the same token, so answers cannot differ")
+    return ids
 
 
 def first_answer_logits(engine: GazeEngine, prefilled: PrefillOutput) -> torch.Tensor:

@@ -3,13 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
-from gazevlm_core.evaluation.predict import GREEDY, NO, REPORT_TOKENS, YES, first_answer_logits
+from gazevlm_core.evaluation.predict import GREEDY, REPORT_TOKENS, first_answer_logits, yes_no_ids
 from gazevlm_core.findings import REPORT_QUESTION
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
@@ -59,48 +59,15 @@ class Answer:
     report: str = ""
 
 
-class Viewer(Protocol):
+class Viewer:
     """A model under test: its own places, and answers for any places.
+
+    Images are encoded one by one, so that no batch decides about their digits.
 
     Attributes:
         names: findings of its head.
         glimpses: M, how many places it sees closely; 0 for none.
     """
-
-    names: tuple[str, ...]
-    glimpses: int
-
-    def grid(self, image: Image.Image) -> PatchGrid:
-        """Return the merged grid of an image."""
-
-    @property
-    def patches(self) -> float:
-        """Width of a glimpse in patches."""
-
-    def own_places(self, images: Sequence[Image.Image]) -> list[Places]:
-        """Return the places of the model's own path of each image; none where its gaze is untrained."""
-
-    def answer(self, views: Sequence[View], words: Words = "none") -> list[Answer]:
-        """Return the answers to some views, in one batch."""
-
-
-def answer_all(
-    viewer: Viewer, variants: Mapping[str, Sequence[View]], batch_size: int, words: Words = "none"
-) -> dict[str, list[Answer]]:
-    """Return the answers to several variants of the same cases, batch by batch.
-
-    The k-th views of all variants are one case. Every variant's batches are made up alike, so that a model which does
-    not read what varies answers the same to the last digit.
-    """
-    found: dict[str, list[Answer]] = {name: [] for name in variants}
-    for first in range(0, max(map(len, variants.values()), default=0), batch_size):
-        for name, views in variants.items():
-            found[name] += viewer.answer(views[first : first + batch_size], words)
-    return found
-
-
-class EngineViewer:
-    """The `Viewer` of an engine. Images are encoded one by one, so that no batch decides about their digits."""
 
     def __init__(self, engine: GazeEngine) -> None:
         self.engine, self.config = engine, engine.gaze_config
@@ -140,7 +107,7 @@ class EngineViewer:
             logits = engine.model.finding_logits(prefilled).tolist()
         margins, reports = [float("nan")] * len(views), [""] * len(views)
         if words == "first":
-            yes, no = (engine.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (YES, NO))
+            yes, no = yes_no_ids(engine)
             first = first_answer_logits(engine, prefilled)
             margins = (first[:, yes] - first[:, no]).tolist()
         elif words == "report":
@@ -173,3 +140,18 @@ class EngineViewer:
         if len(self._encoded) > KEPT_IMAGES:
             self._encoded.popitem(last=False)
         return known[1]
+
+
+def answer_all(
+    viewer: Viewer, variants: Mapping[str, Sequence[View]], batch_size: int, words: Words = "none"
+) -> dict[str, list[Answer]]:
+    """Return the answers to several variants of the same cases, batch by batch.
+
+    The k-th views of all variants are one case. Every variant's batches are made up alike, so that a model which does
+    not read what varies answers the same to the last digit.
+    """
+    found: dict[str, list[Answer]] = {name: [] for name in variants}
+    for first in range(0, max(map(len, variants.values()), default=0), batch_size):
+        for name, views in variants.items():
+            found[name] += viewer.answer(views[first : first + batch_size], words)
+    return found

@@ -14,7 +14,7 @@ from evaluate.faithfulness import ABOVE, PATH_EFFECT, SMALL, SWAP, faithfulness_
 from evaluate.tables import faithfulness_tables
 from gazevlm_core.evaluation.faithfulness import OWN, RANDOM, blurred, compared_windows, covered, measure_samples
 from gazevlm_core.evaluation.report import Effect, Faithfulness
-from gazevlm_core.evaluation.views import Answer, EngineViewer, Places, View, Words
+from gazevlm_core.evaluation.views import Answer, Places, View, Viewer, Words
 from gazevlm_core.findings import presence_question
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import GazeEngine
@@ -238,7 +238,7 @@ def test_compared_places_cover_alike_and_blur_only_what_they_should() -> None:
 
 # ---- engines --------------------------------------------------------------------------------------------------------
 def test_a_model_without_glimpses_gets_exact_zeros(tiny_engine: GazeEngine, drawn: list[Case]) -> None:
-    viewer = EngineViewer(tiny_engine)
+    viewer = Viewer(tiny_engine)
     report = score_trials(viewer, try_all(viewer, drawn, batch_size=3, seed=1), len(drawn), 200, 1)
     known = [effect for effect in report.effects if effect.useless is not None and effect.value is not None]
     assert {effect.measure for effect in known} >= {"path effect", "order"}
@@ -254,7 +254,7 @@ def test_a_model_without_glimpses_gets_exact_zeros(tiny_engine: GazeEngine, draw
 
 def test_a_model_with_glimpses_reads_them_at_the_places_that_are_given(tmp_path: Path, drawn: list[Case]) -> None:
     folder = make_tiny_checkpoint(tmp_path / "glimpsing", num_glimpses=3, num_gaze_tokens=6)
-    viewer = EngineViewer(GazeEngine.load(str(folder), device="cpu"))
+    viewer = Viewer(GazeEngine.load(str(folder), device="cpu"))
     assert (viewer.glimpses, viewer.patches) == (3, 1.5)
     image, other = drawn[0].image, drawn[1].image
     own = viewer.own_places([image])[0]
@@ -277,7 +277,7 @@ def test_a_model_with_glimpses_reads_them_at_the_places_that_are_given(tmp_path:
 
 def test_any_data_set_gives_deletion_insertion_and_order(tiny_engine: GazeEngine) -> None:
     samples = [Sample(str(number), case.image, patient_id=str(number // 2)) for number, case in enumerate(CASES[:4])]
-    report = measure_samples(EngineViewer(tiny_engine), [*samples, Sample("gone")], batch_size=2)
+    report = measure_samples(Viewer(tiny_engine), [*samples, Sample("gone")], batch_size=2)
     assert report.images == 4
     assert [effect.measure for effect in report.effects] == ["deletion and insertion"] * 2 + ["order"] * 2
     assert [effect.value for effect in report.effects[2:]] == [0.0, 0.0]
