@@ -123,7 +123,7 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise ImageError(BROKEN_ENTRY)
     try:
         with archive.open(info) as file:
-            return read_source(file, PurePosixPath(info.filename).suffix.lower(), DEFAULT_LIMITS)
+            return read_source(file, DEFAULT_LIMITS)
     except ImageError:
         raise
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError, ValueError):

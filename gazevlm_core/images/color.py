@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits
+from gazevlm_core.images.base import ImageError
 from gazevlm_core.images.load import LoadedImage, load_image
 from gazevlm_core.images.raster import as_rgb
 
@@ -38,16 +38,14 @@ SAME, MOST_DRAWN, LEAST_DRAWN = 2, 0.35, 0.05
 _DECLINED = "This is a colour picture, not a radiograph; give a grey chest radiograph."
 
 
-def load_radiograph(
-    source: str | Path | bytes | BinaryIO, *, name: str | None = None, limits: ImageLimits = DEFAULT_LIMITS
-) -> LoadedImage:
+def load_radiograph(source: str | Path | bytes | BinaryIO) -> LoadedImage:
     """Load an image, as `load_image`, for all that answers questions about a radiograph: the pages, the endpoints, the
     command line.
 
     Raises:
         ImageError: as `load_image`; or the image is in colour.
     """
-    loaded = load_image(source, name=name, limits=limits)
+    loaded = load_image(source)
     if is_colored(loaded.image):
         raise ImageError(_DECLINED)
     return loaded

@@ -162,15 +162,13 @@ def decode_dicom(data: bytes, limits: ImageLimits, reserve: Callable[[int], None
     return Image.fromarray(words_to_grey(pixels, stored, display, shape.photometric == "MONOCHROME1")).convert("RGB")
 
 
-def dicom_size(start: bytes, limits: ImageLimits) -> tuple[int, int]:
-    """Return width and height alone, checked, from the first bytes of a file.
+def dicom_size(data: bytes, limits: ImageLimits) -> tuple[int, int]:
+    """Return width and height alone, checked, of a file.
 
     Raises:
         ImageError: refused with a reason. Other exceptions mean that the file is damaged.
     """
-    dataset, place, _ = _read(start)
-    if place is None:
-        raise ImageError(_ABSURD_HEADER)
+    dataset, place, _ = _read(data)
     shape = _check_header(dataset, place, limits)
     return shape.columns, shape.rows
 

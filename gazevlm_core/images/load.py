@@ -24,7 +24,7 @@ from gazevlm_core.images.raster import decode_raster
 from gazevlm_core.images.tiff import tiff_size
 
 DAMAGED = "This {format} file is damaged, cut short or of a rare kind; export it again, or save it as PNG."
-SPARE_BYTES = 20 << 20  # for metadata; what is smaller is read at once
+SPARE_BYTES = 20 << 20  # for metadata; what is smaller is never too large for its picture
 _DECODERS = ("PIL", "pydicom", "pylibjpeg", "libjpeg", "openjpeg")
 _LATE_LOGGERS = ("pylibjpeg.utils", "openjpeg.utils")  # made while the first DICOM file is decoded
 _IGNORE_WARNINGS = ("ignore", None, Warning, re.compile(rf"({'|'.join(_DECODERS)}|gazevlm_core\.images)"), 0)
@@ -86,8 +86,10 @@ def open_image(
     shown_name = str(source) if name is None and isinstance(source, str | Path) else name or ""
     suffix = os.path.splitext(shown_name)[1].lower()
     with _quiet_decoders():
-        contents = [read_source(source, suffix, limits)]  # the decoder takes it out: at most 64 MiB it may let go of
-    file_format, digest = sniff_format(contents[0], suffix), hashlib.sha256(contents[0]).hexdigest()
+        contents = [read_source(source, limits)]  # the decoder takes it out: at most 64 MiB it may let go of
+        file_format, digest = sniff_format(contents[0], suffix), hashlib.sha256(contents[0]).hexdigest()
+        if len(contents[0]) > SPARE_BYTES:
+            _check_room(contents[0], file_format, limits)
     with limit_decoding() as reserve:
         picture = _decode_quietly(contents, file_format, limits, reserve)
         yield LoadedImage(picture, picture.width, picture.height, digest, file_format)
@@ -144,27 +146,26 @@ def _quiet_decoders() -> Iterator[None]:
         _loading.depth -= 1
 
 
-def read_source(source: object, suffix: str, limits: ImageLimits) -> bytes:
+def read_source(source: object, limits: ImageLimits) -> bytes:
     """Return all bytes of a path, bytes or a binary stream.
-
-    A file of more than SPARE_BYTES is held against the size in its header before the rest of it is read.
 
     Args:
         source: what `load_image` takes.
-        suffix: the name's ending, to word an error.
 
     Raises:
         ImageError: not to be read, or larger than it may be.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         _check_bytes(len(source), limits.max_bytes)
-        data = bytes(source)
-        if len(data) > SPARE_BYTES:
-            _check_room(len(data), data, suffix, limits)
-        return data
+        return bytes(source)
     if isinstance(source, str | Path):
-        return _read_file(source, suffix, limits)
-    return _read_stream(source, suffix, limits)
+        return _read_file(source, limits)
+    read = getattr(source, "read", None)
+    if not callable(read):
+        raise ImageError("An image is a path, bytes or a binary stream; give one of these.")
+    data = _read_up_to(read, limits.max_bytes + 1)
+    _check_bytes(len(data), limits.max_bytes)
+    return data
 
 
 def _check_bytes(length: int, most_bytes: int) -> None:
@@ -173,24 +174,15 @@ def _check_bytes(length: int, most_bytes: int) -> None:
         raise ImageError(f"The file is larger than the limit of {limit}; make it smaller and try again.")
 
 
-def _check_room(
-    length: int, start: bytes, suffix: str, limits: ImageLimits, read_at: Callable[[int, int], bytes] | None = None
-) -> None:
+def _check_room(data: bytes, file_format: str, limits: ImageLimits) -> None:
     """Refuse a file that is far larger than a picture of its size can be.
-
-    Args:
-        length: bytes of the file.
-        start: at least its first SPARE_BYTES, or all of it.
-        suffix: the name's ending, to word an error.
-        read_at: gives so many bytes of the file from an offset; reads `start` by default.
 
     Raises:
         ImageError: too large, or a header that is damaged or refused.
     """
-    file_format = sniff_format(start, suffix)
     size: tuple[int, int, int] | None = None
     try:
-        size = _size(start, file_format, limits, read_at or (lambda offset, count: start[offset:offset + count]))
+        size = _size(data, file_format, limits)
     except ImageError:
         raise
     except Exception:
@@ -199,35 +191,33 @@ def _check_room(
         raise ImageError(DAMAGED.format(format=file_format))
     width_px, height_px, most_bytes = size
     check_size(width_px, height_px, limits)
-    if length > SPARE_BYTES + most_bytes:
+    if len(data) > SPARE_BYTES + most_bytes:
         raise ImageError(
-            f"The file has {length / 2**20:.0f} MiB, far more than a picture of {width_px} x {height_px} px can need; "
-            "export the picture alone."
+            f"The file has {len(data) / 2**20:.0f} MiB, far more than a picture of {width_px} x {height_px} px can "
+            "need; export the picture alone."
         )
 
 
-def _size(
-    start: bytes, file_format: str, limits: ImageLimits, read_at: Callable[[int, int], bytes]
-) -> tuple[int, int, int]:
+def _size(data: bytes, file_format: str, limits: ImageLimits) -> tuple[int, int, int]:
     """Return width and height that the header names first, and more bytes than any encoder makes of such a picture."""
     if file_format == "TIFF":
-        width_px, height_px, raw_bytes = tiff_size(read_at)
+        width_px, height_px, raw_bytes = tiff_size(data)
         return width_px, height_px, 2 * raw_bytes
     if file_format == "DICOM":
         from gazevlm_core.images.dicom import dicom_size  # pydicom takes half a second to import
 
-        width_px, height_px = dicom_size(start, limits)
+        width_px, height_px = dicom_size(data, limits)
     elif file_format == "PNG":
-        width_px, height_px = struct.unpack_from(">II", start, 16)
+        width_px, height_px = struct.unpack_from(">II", data, 16)
     elif file_format == "WEBP":
-        width_px, height_px = webp_size(start, 12)
+        width_px, height_px = webp_size(data, 12)
     else:
-        frame = next(jpeg_frame(start, at) for marker, at, _ in jpeg_segments(start) if marker in JPEG_FRAMES)
+        frame = next(jpeg_frame(data, at) for marker, at, _ in jpeg_segments(data) if marker in JPEG_FRAMES)
         width_px, height_px = frame.width_px, frame.height_px
     return width_px, height_px, coded_bytes(width_px, height_px)
 
 
-def _read_file(path: str | Path, suffix: str, limits: ImageLimits) -> bytes:
+def _read_file(path: str | Path, limits: ImageLimits) -> bytes:
     """Return bytes of a regular file; what is no regular file is never opened."""
     try:
         status = os.stat(path)
@@ -237,13 +227,6 @@ def _read_file(path: str | Path, suffix: str, limits: ImageLimits) -> bytes:
             raise ImageError("This is a pipe, socket or device, not a file; give an image file.")
         _check_bytes(status.st_size, limits.max_bytes)
         with open(path, "rb") as file:
-            if status.st_size > SPARE_BYTES:
-                number = file.fileno()
-                start = os.pread(number, SPARE_BYTES, 0)
-                _check_room(
-                    status.st_size, start, suffix, limits, lambda offset, count: os.pread(number, count, offset)
-                )
-                del start
             data = file.read(limits.max_bytes + 1)
         _check_bytes(len(data), limits.max_bytes)
         return data
@@ -256,24 +239,6 @@ def _read_file(path: str | Path, suffix: str, limits: ImageLimits) -> bytes:
     except (OSError, ValueError):  # a NUL byte, a name too long, a loop of links
         reason = "The path leads to no file that can be read; check it."
     raise ImageError(reason)
-
-
-def _read_stream(stream: object, suffix: str, limits: ImageLimits) -> bytes:
-    """Return bytes from a stream, one more than the cap at most."""
-    read = getattr(stream, "read", None)
-    if not callable(read):
-        raise ImageError("An image is a path, bytes or a binary stream; give one of these.")
-    start = _read_up_to(read, min(SPARE_BYTES, limits.max_bytes) + 1)
-    if len(start) <= SPARE_BYTES:
-        _check_bytes(len(start), limits.max_bytes)
-        return start
-    late = sniff_format(start, suffix) == "TIFF"  # its directory may be at the end
-    if not late:
-        _check_room(len(start), start, suffix, limits)
-    data = start + _read_up_to(read, limits.max_bytes + 1 - len(start))
-    _check_bytes(len(data), limits.max_bytes)
-    _check_room(len(data), data, suffix, limits)
-    return data
 
 
 def _read_up_to(read: Callable[[int], object], count: int) -> bytes:

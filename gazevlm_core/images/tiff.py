@@ -104,18 +104,15 @@ def _layout(data: bytes) -> _Layout:
     return _Layout(order, count="H", head="HHI", pointer="I", first=4)
 
 
-Read = Callable[[int, int], bytes]  # gives so many bytes (or those that are there) of a file from an offset
-
-
-def tiff_size(read: Read) -> tuple[int, int, int]:
+def tiff_size(data: bytes) -> tuple[int, int, int]:
     """Return width, height, and the bytes of all pixels before compression, wherever in the file the directory is.
 
     Raises:
         ImageError, struct.error, KeyError: as of `read_tiff`; no size.
     """
-    found = _read_directory(read)
+    found = _read_directory(data)
     width_px, height_px = found.numbers[WIDTH], found.numbers[HEIGHT]
-    return width_px, height_px, width_px * height_px * found.numbers.get(SAMPLES, 1) * found.bits(read) // 8
+    return width_px, height_px, width_px * height_px * found.numbers.get(SAMPLES, 1) * found.bits(data) // 8
 
 
 def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
@@ -125,15 +122,11 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
         ImageError: several pages, or a directory that cannot be true.
         struct.error: a directory outside the file.
     """
-
-    def read(offset: int, count: int) -> bytes:
-        return data[offset:offset + count]
-
-    found = _read_directory(read)
+    found = _read_directory(data)
     numbers = found.numbers
     _check_pieces(numbers, found.counts, limits)
     apart = numbers.get(PLANES, 1) == 2 and numbers.get(SAMPLES, 1) > 1
-    if apart and numbers.get(COMPRESSION, 1) in _UNPACKED_BY_PIL and found.bits(read) > 8:  # PIL takes bytes for pixels
+    if apart and numbers.get(COMPRESSION, 1) in _UNPACKED_BY_PIL and found.bits(data) > 8:  # PIL takes bytes for pixels
         raise ImageError("This TIFF keeps the channels of a deep colour picture apart; save it as PNG.")
     if found.total_bytes > len(data):
         raise ImageError("This TIFF file is damaged: its directory is larger than the file; export it again.")
@@ -180,13 +173,13 @@ class _Directory:
     kept: dict[int, bytes]
     total_bytes: int
 
-    def bits(self, read: Read) -> int:
+    def bits(self, data: bytes) -> int:
         """Return bits of the first channel; those of the others are alike."""
         if self.counts.get(BITS, 1) == 1:
             return self.numbers.get(BITS, 1)
         place = self.kept[BITS][self.layout.size(self.layout.head):]
         if self.layout.size("H") * self.counts[BITS] > len(place):  # they lie elsewhere
-            place = read(self.layout.read(self.layout.pointer, place, 0)[0], self.layout.size("H"))
+            return self.layout.read("H", data, self.layout.read(self.layout.pointer, place, 0)[0])[0]
         return self.layout.read("H", place, 0)[0]
 
     def without_the_rest(self, data: bytes, changed: Mapping[int, int]) -> Callable[[], bytes]:
@@ -202,17 +195,16 @@ class _Directory:
         return lambda: b"".join([view[:self.offset], written, view[end:]])
 
 
-def _read_directory(read: Read) -> _Directory:
+def _read_directory(data: bytes) -> _Directory:
     """Read the directory of the one page; errors as in `read_tiff`."""
-    start = read(0, 16)
-    layout = _layout(start)
-    offset = layout.read(layout.pointer, start, layout.first)[0]
+    layout = _layout(data)
+    offset = layout.read(layout.pointer, data, layout.first)[0]
     count_bytes, head_bytes, value_bytes = map(layout.size, (layout.count, layout.head, layout.pointer))
-    entries, entry_bytes = layout.read(layout.count, read(offset, count_bytes), 0)[0], head_bytes + value_bytes
+    entries, entry_bytes = layout.read(layout.count, data, offset)[0], head_bytes + value_bytes
     if entries > _MOST_ENTRIES:
         raise ImageError(_ABSURD)
     size = count_bytes + entries * entry_bytes
-    block = read(offset, size + value_bytes)
+    block = data[offset:offset + size + value_bytes]
     if layout.read(layout.pointer, block, size)[0] != 0:
         raise ImageError("This TIFF has several pages; save the one page that matters as a TIFF or PNG of its own.")
     numbers: dict[int, int] = {}
