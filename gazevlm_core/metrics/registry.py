@@ -6,6 +6,7 @@ the map behind each fixation (MAP_METRICS).
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from gazevlm_core.metrics.labels import (
 from gazevlm_core.metrics.multimatch import MultiMatch, multimatch
 from gazevlm_core.metrics.paths import PathBatch, check_pairs, coverage, jaccard, patch_strings
 from gazevlm_core.metrics.saliency import conditional_information_gain, conditional_nss
-from gazevlm_core.metrics.scanmatch import ScanMatch
+from gazevlm_core.metrics.scanmatch import scanmatch_scores
 from gazevlm_core.metrics.sequence import string_scores
 
 Order = Literal["sensitive", "weak", "blind"]
@@ -85,11 +86,10 @@ def path_metrics(grid: PatchGrid = DEFAULT_GRID) -> dict[str, PathMetric]:
             edits[part] = levenshtein(differs, truth.lengths[part], predicted.lengths[part])
         return 1 - edits / np.maximum(truth.lengths, predicted.lengths)
 
-    plain, timed = ScanMatch(), ScanMatch(bin_ms=DURATION_BIN_MS)
     metrics = [
         PathMetric(SEQUENCE, "sensitive", True, strings),
-        PathMetric(SCANMATCH, "sensitive", True, plain.scores),
-        PathMetric("ScanMatch with durations", "sensitive", True, timed.scores),
+        PathMetric(SCANMATCH, "sensitive", True, scanmatch_scores),
+        PathMetric("ScanMatch with durations", "sensitive", True, partial(scanmatch_scores, bin_ms=DURATION_BIN_MS)),
         PathMetric("Levenshtein similarity", "sensitive", True, edit_similarity),
         PathMetric("DTW distance", "sensitive", False, dtw_distances),
         PathMetric("Frechet distance", "sensitive", False, frechet_distances),
