@@ -139,34 +139,18 @@ def decide(members: Iterable[Member], rule: SplitRule = USUAL) -> Splits:
 
 
 def groups_of(members: Iterable[Member]) -> dict[str, str]:
-    """Return patient -> whom they go with: patients who share a picture are one."""
-    members, leaders = list(members), _Leaders()
+    """Return patient -> whom they go with: patients who share a picture are one, led by the first in the alphabet."""
+    from scipy.cluster.hierarchy import DisjointSet  # late: importing this module must be quick
+
+    members, sets = list(members), DisjointSet()
     for member in members:
-        leaders.join(member)
-    return {member.patient_id: leaders.of(member.patient_id) for member in members}
-
-
-class _Leaders:
-    """Patients who share a picture are led by the first of them in the alphabet."""
-
-    def __init__(self) -> None:
-        self._leader: dict[tuple[int, str], tuple[int, str]] = {}
-
-    def _lead(self, name: tuple[int, str]) -> tuple[int, str]:
-        while self._leader.setdefault(name, name) != name:
-            name = self._leader[name]
-        return name
-
-    def join(self, member: Member) -> None:
-        """Take an image in."""
-        patient = self._lead((0, member.patient_id))
+        patient = (0, member.patient_id)  # before (1, ...), which stands for a picture
+        sets.add(patient)
         if member.picture:
-            first, second = sorted((patient, self._lead((1, member.picture))))
-            self._leader[second] = first
-
-    def of(self, patient_id: str) -> str:
-        """Return the patient who leads."""
-        return self._lead((0, patient_id))[1]
+            sets.add((1, member.picture))
+            sets.merge(patient, (1, member.picture))
+    leaders = {patient: min(group)[1] for group in sets.subsets() for kind, patient in group if kind == 0}
+    return {member.patient_id: leaders[member.patient_id] for member in members}
 
 
 def _honoured(published: Mapping[str, set[str]]) -> tuple[dict[str, str], str]:

@@ -162,13 +162,15 @@ class GazeCollator:
                 places[row] = places_of_difference(sample, sample.small, places[row])
         windows = [windows_of(found, grid, config) for found, grid in zip(places, grids, strict=True)]
         token_px = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
-        cuts, contents = list[GlimpseCut](), torch.full((len(samples), config.num_glimpses, self._num_findings), NAN)
+        names = config.finding_names[: self._num_findings]
+        cuts, contents = list[GlimpseCut](), torch.full((len(samples), config.num_glimpses, len(names)), NAN)
         for row, (sample, grid, own_windows) in enumerate(zip(samples, grids, windows, strict=True)):
             fine = fine_image(sample.load(), grid, token_px, config)
             for place, window in enumerate(own_windows):
                 cuts.append(GlimpseCut(sample, window, crop_glimpse(fine, window, config.glimpse_side * token_px)))
+                rows, cols = [(window.upper, window.lower)], [(window.left, window.right)]
                 contents[row, place] = torch.tensor(
-                    [self._content_of(sample, name, window) for name in config.finding_names[: self._num_findings]]
+                    [self._contents_of(sample, name, rows, cols).item() for name in names]
                 )
         padded = pad_windows(windows)
         return {
@@ -186,9 +188,6 @@ class GazeCollator:
         if self.located is not None and (sample.dataset, name) not in self.located:
             return np.full((len(rows), len(cols)), NAN)
         return contents_of(sample, name, rows, cols)
-
-    def _content_of(self, sample: Sample, name: str, window: Window) -> float:
-        return float(self._contents_of(sample, name, *_edges(window))[0, 0])
 
     @property
     def _num_findings(self) -> int:
@@ -323,20 +322,11 @@ def place_in(mask: np.ndarray, rng: np.random.Generator) -> Fixation:
     return Fixation(float(x), float(y))
 
 
-def content_of(sample: Sample, name: str, window: Window) -> float:
-    """Return whether a finding lies in a window: 1.0, 0.0, or NaN where that is unknown or open to question."""
-    return float(contents_of(sample, name, *_edges(window))[0, 0])
-
-
-def _edges(window: Window) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Return a window as a table of one row and one column."""
-    return [(window.upper, window.lower)], [(window.left, window.right)]
-
-
 def contents_of(
     sample: Sample, name: str, rows: Sequence[tuple[float, float]], cols: Sequence[tuple[float, float]]
 ) -> np.ndarray:
-    """Return `content_of` each cell of a table, float64 [R, C].
+    """Return whether a finding lies in each cell of a table: 1.0, 0.0, or NaN where that is unknown or open to
+    question; float64 [R, C].
 
     Args:
         rows, cols: where each begins and ends, as fractions of the image.

@@ -16,7 +16,7 @@ from gazevlm_core.model.processing_gazevlm import IGNORED_LABEL
 from gazevlm_core.options import GlimpseShares
 from gazevlm_core.sample import Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
-from gazevlm_core.training.collator import GazeCollator, content_of, gaze_targets, places_of_findings
+from gazevlm_core.training.collator import GazeCollator, contents_of, gaze_targets, places_of_findings
 
 CONFIG = GazeConfig(num_gaze_tokens=4, finding_names=("edema", "fracture"))
 
@@ -58,6 +58,10 @@ def test_consecutive_fixations_in_one_patch_are_one_step_whose_dwell_adds_up() -
     assert targets == [[0, 1, 0, STOP]]
     assert all(map(math.isnan, durations[0]))
     assert offsets[0][0] == pytest.approx([0.4, 0.2])
+
+
+def content_of(sample: Sample, name: str, window: Window) -> float:
+    return contents_of(sample, name, [(window.upper, window.lower)], [(window.left, window.right)]).item()
 
 
 def test_what_lies_in_a_glimpse_follows_from_the_mask() -> None:
