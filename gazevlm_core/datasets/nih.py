@@ -16,7 +16,7 @@ of a box are those from the column on that begins with "Bbox". Boxes are pixels 
 1024 x 1024, not of the originals whose sizes are in the table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, number, read_rows, read_table, text_lines
@@ -31,7 +31,7 @@ BOX_TABLE = "BBox_List_2017.csv"
 BOX_START, BOX_NUMBERS = "bbox", 4
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}  # published split -> file
 PART, PART_COLUMNS = "labels.csv", ("file", "source_name", "patient_id")
-PART_BOXES, PART_BOX = "boxes.csv", ("x", "y", "w", "h")
+PART_BOXES, PART_BOX = "boxes.csv", ("image", "finding", "x", "y", "w", "h")
 SIZE_PX = (1024, 1024)
 LABELS: tuple[str, ...] = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -129,30 +129,27 @@ class NihChestXray14(DataSource):
     def _boxes(self) -> dict[str, list[_Mark]]:
         """Return finding and edges of every usable box, by image."""
         found: dict[str, list[_Mark]] = {}
+        table, rows = self._box_rows()
+        for image_id, label, *numbers in rows:
+            finding = _finding(label, f"{table}, {image_id[:64]}")
+            edges = corner_and_size(self.edges(numbers))
+            if edges is not None:
+                found.setdefault(image_id, []).append((finding, edges, ""))
+        return found
+
+    def _box_rows(self) -> tuple[str, Iterator[Sequence[str]]]:
+        """Return the name of the table of boxes, and image, finding and four numbers of each of its rows; a part may
+        have no such table."""
         if self._table().name == PART:
-            return self._boxes_of_part()
+            path = self.root / PART_BOXES
+            boxes = read_rows(path, PART_BOX) if path.is_file() else iter(())
+            return PART_BOXES, ([row[name] for name in PART_BOX] for row in boxes)
         rows = read_table(find_file(self.root, BOX_TABLE))
         _, header = next(rows, (0, []))
         first = next((place for place, name in enumerate(header) if name.lower().startswith(BOX_START)), None)
         if first is None or len(header) < first + BOX_NUMBERS or header[:2] != ["Image Index", "Finding Label"]:
             raise DatasetError(f"{BOX_TABLE} has no columns Image Index, Finding Label and Bbox [x,y,w,h]")
-        for _, cells in rows:
-            finding = _finding(cells[1], f"{BOX_TABLE}, {cells[0][:64]}")
-            edges = corner_and_size(self.edges(cells[first : first + BOX_NUMBERS]))
-            if edges is not None:
-                found.setdefault(cells[0], []).append((finding, edges, ""))
-        return found
-
-    def _boxes_of_part(self) -> dict[str, list[_Mark]]:
-        """As `_boxes`, from the table of a part, where it is there."""
-        found: dict[str, list[_Mark]] = {}
-        table = self.root / PART_BOXES
-        for row in read_rows(table, ("image", "finding", *PART_BOX)) if table.is_file() else ():
-            edges = corner_and_size(self.edges([row[name] for name in PART_BOX]))
-            if edges is not None:
-                finding = _finding(row["finding"], f"{PART_BOXES}, {row['image'][:64]}")
-                found.setdefault(row["image"], []).append((finding, edges, ""))
-        return found
+        return BOX_TABLE, ([*cells[:2], *cells[first : first + BOX_NUMBERS]] for _, cells in rows)
 
     def _splits(self) -> dict[str, str]:
         """Return the published split by image, of the lists that are there."""

@@ -183,9 +183,13 @@ def _predict_batch(
         ))  # fmt: skip
     if not reports:
         return found
-    ids = engine.model.continue_text(prefilled, max_new_tokens=REPORT_TOKENS, **GREEDY)  # uses up the pass
-    texts = engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
-    return [replace(one, report=text.strip()) for one, text in zip(found, texts, strict=True)]
+    return [replace(one, report=text) for one, text in zip(found, written_reports(engine, prefilled), strict=True)]
+
+
+def written_reports(engine: GazeEngine, prefilled: PrefillOutput) -> list[str]:
+    """Return the most probable answers after a pass, which is used up."""
+    ids = engine.model.continue_text(prefilled, max_new_tokens=REPORT_TOKENS, **GREEDY)
+    return [text.strip() for text in engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
 def answered(engine: GazeEngine, names: Iterable[str]) -> list[str]:
@@ -220,9 +224,8 @@ def presence_margins(
         prefix: of the images, where it was computed before.
 
     Raises:
-        ValueError: as in `yes_no_ids`.
+        ValueError: as in `first_answer_margins`.
     """
-    yes, no = yes_no_ids(engine)
     questions = [presence_question(name) for name in names]
     per_pass = max(1, ROWS_AT_ONCE // len(questions))
     margins = []
@@ -231,21 +234,21 @@ def presence_margins(
         prefilled, _ = engine.prefill_with_paths(
             [image for image in chunk for _ in questions], questions * len(chunk), rows=(), prefix=prefix
         )
-        logits = first_answer_logits(engine, prefilled)
-        margins.append((logits[:, yes] - logits[:, no]).view(len(chunk), len(questions)).cpu().numpy())
+        margins.append(first_answer_margins(engine, prefilled).view(len(chunk), len(questions)).cpu().numpy())
     return np.concatenate(margins)
 
 
-def yes_no_ids(engine: GazeEngine) -> list[int]:
-    """Return the token that "Yes" begins with, and that of "No".
+def first_answer_margins(engine: GazeEngine, prefilled: PrefillOutput) -> torch.Tensor:
+    """Return log P("Yes") - log P("No") as the first answer token, float32 [B]; uses up the pass.
 
     Raises:
         ValueError: the tokenizer begins both words alike.
     """
-    ids = [engine.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (YES, NO)]
-    if ids[0] == ids[1]:
+    yes, no = (engine.processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in (YES, NO))
+    if yes == no:
         raise ValueError(f"the tokenizer begins {YES!r} and {NO!r} with the same token, so answers cannot differ")
-    return ids
+    logits = first_answer_logits(engine, prefilled)
+    return logits[:, yes] - logits[:, no]
 
 
 def first_answer_logits(engine: GazeEngine, prefilled: PrefillOutput) -> torch.Tensor:

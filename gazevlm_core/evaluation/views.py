@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gazevlm_core.evaluation.predict import GREEDY, REPORT_TOKENS, first_answer_logits, yes_no_ids
+from gazevlm_core.evaluation.predict import first_answer_margins, written_reports
 from gazevlm_core.findings import REPORT_QUESTION
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.inference import EncodedImage, GazeEngine
@@ -107,14 +107,11 @@ class Viewer:
             logits = engine.model.finding_logits(prefilled).tolist()
         margins, reports = [float("nan")] * len(views), [""] * len(views)
         if words == "first":
-            yes, no = yes_no_ids(engine)
-            first = first_answer_logits(engine, prefilled)
-            margins = (first[:, yes] - first[:, no]).tolist()
+            margins = first_answer_margins(engine, prefilled).tolist()
         elif words == "report":
-            ids = engine.model.continue_text(prefilled, max_new_tokens=REPORT_TOKENS, **GREEDY)
-            reports = engine.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
+            reports = written_reports(engine, prefilled)
         return [
-            Answer(dict(zip(self.names, row, strict=True)), margin, report.strip())
+            Answer(dict(zip(self.names, row, strict=True)), margin, report)
             for row, margin, report in zip(logits, margins, reports, strict=True)
         ]
 

@@ -3,6 +3,7 @@
 Whatever lists formats (the command line, the Annotations tab, export.json, the data card) asks `NAMES` and `formats`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,7 +22,7 @@ NAMES = tuple(
 IMAGES = "images"
 
 
-class Sink:
+class Sink(ABC):
     """Writes a format image by image, so that only one image is in memory.
 
     Args:
@@ -33,9 +34,9 @@ class Sink:
     def __init__(self, folder: Path) -> None:
         self.files = [open_text(folder / name) for name in self.names]
 
+    @abstractmethod
     def add(self, image: "StoredImage", png: bytes, stored: Sequence["Stored"]) -> None:
         """Write one image and its submissions, which are sorted by number."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """Write what comes last, and close the files."""
