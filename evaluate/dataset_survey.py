@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gazevlm_core.datasets.label_table import not_read_words
 from gazevlm_core.datasets.source import DataSource
@@ -16,7 +16,7 @@ from gazevlm_core.options import MODELS_FOLDER, NANO
 from gazevlm_core.overlay import draw_overlay
 from gazevlm_core.sample import DatasetError, Sample
 from gazevlm_core.scanpath import PathLengths
-from phantoms.contact_sheet import lay_out, shrink
+from phantoms.contact_sheet import TILE_FILTER, lay_out
 
 SHEET_COLUMNS, TILE_PX = 4, 240
 SHEET_IMAGES, CAPTION_LETTERS = 12, 36
@@ -175,7 +175,8 @@ def _tile(record: Sample) -> tuple[Image.Image, str]:
         picture = record.load()
     except DatasetError as error:
         picture, caption = Image.new("RGB", (TILE_PX, TILE_PX), (90, 0, 0)), str(error)
-    picture = shrink(picture, TILE_PX)  # before the path is drawn, whose lines keep their width
+    # before the path is drawn, whose lines keep their width
+    picture = ImageOps.contain(picture, (TILE_PX, TILE_PX), TILE_FILTER)
     if record.readings:
         picture = draw_overlay(picture, record.readings[0].scanpath)
     return picture, caption if len(caption) <= CAPTION_LETTERS else caption[: CAPTION_LETTERS - 3] + "..."

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from gazevlm_core.findings import grade_of
 from phantoms.case import RANDOMISED
@@ -24,6 +24,7 @@ COLUMNS = 6  # two findings side by side
 CAPTION_PX = 20
 GAP_PX = 4
 JPEG_QUALITY = 86
+TILE_FILTER = Image.Resampling.LANCZOS
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def lay_out(pictures: Iterable[tuple[Image.Image, str]], columns: int, tile_px: 
     Raises:
         ValueError: no picture.
     """
-    small = [(shrink(picture, tile_px), caption) for picture, caption in pictures]
+    small = [(ImageOps.contain(picture, (tile_px, tile_px), TILE_FILTER), caption) for picture, caption in pictures]
     if not small:
         raise ValueError("a contact sheet needs at least one tile")
     width, height = tile_px + GAP_PX, tile_px + CAPTION_PX + GAP_PX
@@ -88,13 +89,6 @@ def lay_out(pictures: Iterable[tuple[Image.Image, str]], columns: int, tile_px: 
         sheet.paste(picture, (left + (tile_px - picture.width) // 2, top + (tile_px - picture.height) // 2))
         draw.text((left + 3, top + tile_px + 2), caption, fill=(220, 220, 220), font=font)
     return sheet
-
-
-def shrink(picture: Image.Image, side_px: int) -> Image.Image:
-    """Return a picture with its longer side at `side_px`."""
-    scale = side_px / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def main() -> None:

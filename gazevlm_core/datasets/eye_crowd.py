@@ -17,7 +17,7 @@ from typing import Any
 from gazevlm_core.datasets.files import find_file, json_list
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.siim_gaze import fractions
-from gazevlm_core.datasets.source import NO_FIXATION, DataSource, corner_and_size, find_image
+from gazevlm_core.datasets.source import NO_FIXATION, DataSource, corner_and_size, find_image, need_folder
 from gazevlm_core.sample import DatasetError, Reading, Sample
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -47,7 +47,7 @@ class EyeCrowd(DataSource):
         Raises:
             DatasetError: no readings, no folder of images, or a file that is not as above.
         """
-        self.folder(IMAGES)
+        need_folder(self.root, IMAGES)
         readings: dict[str, list[_Entry]] = {}
         for entry in json_list(find_file(self.root, PATHS), KEYS):
             readings.setdefault(str(entry["image"]), []).append(entry)

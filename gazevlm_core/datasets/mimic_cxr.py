@@ -17,7 +17,7 @@ from pathlib import Path
 from gazevlm_core.datasets.files import Row, each_once, find_file, id_of, read_report, read_rows
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.label_policies import CHEXPERT_LABELS, CONTRADICTION, NOT_FRONTAL, chexpert_findings
-from gazevlm_core.datasets.source import MIMIC, OUTSIDE, DataSource, Drop, find_image, leaves_root
+from gazevlm_core.datasets.source import MIMIC, OUTSIDE, DataSource, Drop, find_image, leaves_root, need_folder
 from gazevlm_core.sample import DatasetError, Sample
 
 METADATA = "mimic-cxr-2.0.0-metadata.csv"
@@ -57,7 +57,7 @@ class MimicCxrLabels(DataSource):
                 in two splits.
         """
         metadata, labels, split = (self._table(name) for name in (METADATA, LABELS, SPLIT))
-        self.folder(IMAGES)
+        need_folder(self.root, IMAGES)
         findings, splits = self._findings(labels), self._splits(split)
         for row in each_once(read_rows(metadata, METADATA_COLUMNS), lambda row: row["dicom_id"], METADATA):
             yield row, findings, splits

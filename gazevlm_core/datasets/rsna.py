@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from gazevlm_core.datasets.files import Row, grouped
 from gazevlm_core.datasets.identity import id_text
-from gazevlm_core.datasets.source import DataSource, Drop, Edges, are_blank, corner_and_size, find_image
+from gazevlm_core.datasets.source import DataSource, Drop, Edges, are_blank, corner_and_size, find_image, need_folder
 from gazevlm_core.sample import DatasetError, Sample
 
 TABLE = "stage_2_train_labels.csv"
@@ -50,7 +50,7 @@ class RsnaPneumonia(DataSource):
             DatasetError: no table, no column, or no folder of images.
         """
         rows = self.rows(TABLE, ("patientId", *BOX, "Target"))
-        self.folder(IMAGES)
+        need_folder(self.root, IMAGES)
         yield from grouped(rows, "patientId").items()
 
     def sample(self, item: tuple[str, list[Row]]) -> Sample:

@@ -25,6 +25,7 @@ from gazevlm_core.datasets.source import (
     Edges,
     index_files,
     leaves_root,
+    need_folder,
 )
 from gazevlm_core.sample import Sample
 
@@ -74,7 +75,7 @@ class SiimPneumothorax(DataSource):
         """
         images: dict[str, _Masks] = {}
         rows = self.rows(TABLE, COLUMNS)
-        self.folder(IMAGES)
+        need_folder(self.root, IMAGES)
         for row in rows:
             masks = images.setdefault(row[IMAGE], _Masks())
             if id_text(row[MASK]) == NO_MASK:

@@ -96,17 +96,9 @@ class DataSource(ABC):
             raise DatasetError(f"{self.name}: {error}") from None
 
     # ---- for adapters -----------------------------------------------------------------------------------------------
-    def rows(self, table: str, columns: Sequence[str], *others: str) -> Iterator[Row]:
+    def rows(self, table: str, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the rows of a table in the data set's folder; see `files.find_file` and `files.read_rows`."""
-        return read_rows(find_file(self.root, table, *others), columns)
-
-    def folder(self, relative: str) -> Path:
-        """Return a folder of the data set.
-
-        Raises:
-            DatasetError: it is not there.
-        """
-        return need_folder(self.root, relative)
+        return read_rows(find_file(self.root, table), columns)
 
     def on_image(self, x: float, y: float) -> bool:
         """Return whether a fixation lies on the image; others are counted."""

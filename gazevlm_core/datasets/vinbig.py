@@ -17,7 +17,7 @@ from typing import NamedTuple
 from gazevlm_core.datasets.files import Row, grouped
 from gazevlm_core.datasets.identity import id_text
 from gazevlm_core.datasets.label_policies import CONTRADICTION, finding_name
-from gazevlm_core.datasets.source import DataSource, Drop, Edges, are_blank, dicom_size_px, find_image
+from gazevlm_core.datasets.source import DataSource, Drop, Edges, are_blank, dicom_size_px, find_image, need_folder
 from gazevlm_core.sample import Box, DatasetError, Sample
 
 TABLE = "train.csv"
@@ -73,7 +73,7 @@ class VinBig(DataSource):
             DatasetError: no table, no column, or no folder of images.
         """
         rows = self.rows(TABLE, ("image_id", "class_name", "class_id", "rad_id", *BOX))
-        self.folder(IMAGES)
+        need_folder(self.root, IMAGES)
         yield from grouped(rows, "image_id").items()
 
     def sample(self, item: tuple[str, list[Row]]) -> Sample:
