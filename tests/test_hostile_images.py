@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from gazevlm_core.images import ImageError, ImageLimits, load_image
+from gazevlm_core.images import ImageError, base, load, load_image
 from gazevlm_core.images.load import SPARE_BYTES
 from tests.dicom_samples import SECRET, dicom
 from tests.hostile_corpus import HostileFile, build_corpus, picture, saved
@@ -137,22 +137,26 @@ def test_truncated_images_stay_off(monkeypatch: pytest.MonkeyPatch) -> None:
         load_image(saved(picture(), "JPEG"))
 
 
-def test_byte_cap_counts_before_reading(tmp_path: Path) -> None:
+def test_byte_cap_counts_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "MAX_BYTES", 100)
     sparse = tmp_path / "sparse.png"
     with sparse.open("wb") as file:
         file.truncate(10 * 2**40)  # ten tebibytes that take no room
     for source in (sparse, bytes(101), BytesIO(bytes(101))):
         with pytest.raises(ImageError, match="larger than the limit of"):
-            load_image(source, limits=ImageLimits(max_bytes=100))
+            load_image(source)
 
 
-def test_pixel_cap_is_exact() -> None:
+def test_pixel_cap_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     image = saved(Image.new("L", (40, 30)), "PNG")
-    assert load_image(image, limits=ImageLimits(max_pixels=1200)).width_px == 40
+    monkeypatch.setattr(base, "MAX_PIXELS", 1200)
+    assert load_image(image).width_px == 40
+    monkeypatch.setattr(base, "MAX_PIXELS", 1199)
     with pytest.raises(ImageError, match="40 x 30 px"):
-        load_image(image, limits=ImageLimits(max_pixels=1199))
+        load_image(image)
+    monkeypatch.setattr(base, "MAX_SIDE_PX", 39)
     with pytest.raises(ImageError, match="39 px a side"):
-        load_image(image, limits=ImageLimits(max_side_px=39))
+        load_image(image)
 
 
 @pytest.mark.parametrize("source", [None, 3, 2.5, ["a.png"], object(), {"read": 1}])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gazevlm_core.images import ImageError, ImageLimits, as_rgb, iter_image_files, load_image
+from gazevlm_core.images import ImageError, as_rgb, iter_image_files, load_image
 from gazevlm_core.images.base import array_range, check_ratio, grey_range, to_8_bit
 from gazevlm_core.images.headers import jpeg_segments
 from gazevlm_core.images.tiff import DeepTiff
@@ -305,13 +305,6 @@ def test_threads_do_not_disturb_each_other() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(digest, files)) == [digest(file) for file in files[:3]] * 8
-
-
-def test_limits_are_validated() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        ImageLimits(max_bytes=0)
-    with pytest.raises(ValueError, match="below min_side_px"):
-        ImageLimits(max_side_px=8)
 
 
 def test_import_is_light() -> None:

@@ -16,7 +16,7 @@ import gradio.state_holder
 from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
-from gazevlm_core.images import DEFAULT_LIMITS
+from gazevlm_core.images import MAX_BYTES
 from web.error_log import UNEXPECTED, brief, log_error
 from web.uploads import uploaders
 
@@ -85,7 +85,7 @@ class Page(gr.Blocks):
     """
 
     tab_heads = ""  # styles and scripts of its tabs, for the page's head
-    max_file_size = DEFAULT_LIMITS.max_bytes  # launching sets the same; until then Gradio has none, and fails
+    max_file_size = MAX_BYTES  # launching sets the same; until then Gradio has none, and fails
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401
         """Return values as the handlers take them.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from gazevlm_core.images import DEFAULT_LIMITS
+from gazevlm_core.images import MAX_BYTES
 from web import glossary
 from web.blocks import Page
 from web.error_log import brief, limit_server_logs
@@ -94,7 +94,7 @@ def launch_options(page: Page, settings: Settings | None = None) -> dict[str, An
     settings = settings or Settings.from_environment(os.environ)
     trust_proxies(settings.trusted_proxies)
     return {
-        "theme": GazeTheme(), "head": STYLE + SCRIPT + page.tab_heads, "max_file_size": DEFAULT_LIMITS.max_bytes,
+        "theme": GazeTheme(), "head": STYLE + SCRIPT + page.tab_heads, "max_file_size": MAX_BYTES,
         "ssr_mode": False, "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS,
         "_app": GuardedApp(settings.uploads_mb * MB, settings),
     }  # fmt: skip

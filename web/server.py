@@ -22,7 +22,7 @@ from gradio.routes import App, ORJSONResponse
 from gradio.state_holder import SessionState, StateHolder
 from gradio.utils import LRUCache
 
-from gazevlm_core.images import DEFAULT_LIMITS
+from gazevlm_core.images import MAX_BYTES
 from web.fetch import FetchError, fetch
 from web.guard import Asgi, Guard, Receive, Scope, Send, address_of, client_address
 from web.role_session import RoleSessions
@@ -235,7 +235,7 @@ class GuardedApp(App):
         """Return all that a request passes, the guard first: Gradio's own layer would answer other sites."""
 
         def uploads(app: Asgi) -> Asgi:
-            return Uploads(app, self.upload_folder, DEFAULT_LIMITS.max_bytes)
+            return Uploads(app, self.upload_folder, MAX_BYTES)
 
         def sessions(app: Asgi) -> Asgi:
             return RoleSessions(app, self.role_settings)
@@ -263,7 +263,7 @@ def limit_fetching(upload_folder: UploadFolder) -> None:
 
     async def bounded(url: str, cache_dir: str) -> str:
         try:
-            return await fetch(url, Path(cache_dir), upload_folder, DEFAULT_LIMITS.max_bytes)
+            return await fetch(url, Path(cache_dir), upload_folder, MAX_BYTES)
         except FetchError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
 

@@ -27,7 +27,7 @@ from annotate.export.importer import Imported, import_folder
 from annotate.store.archives import READABLE, SourceError, open_archive
 from annotate.store.model import StoreError
 from annotate.store.store import AnnotationStore
-from gazevlm_core.images import DEFAULT_LIMITS
+from gazevlm_core.images import MAX_BYTES
 from web.identity import Claim, Gate
 from web.markup import heading, note, status
 from web.page import Values, run_busily
@@ -50,7 +50,7 @@ WHICH = [("everything: a full copy, also of what was rejected or removed", "all"
          ("accepted submissions: for publishing", "accepted"),
          ("those of the project that is chosen above", OF_PROJECT)]  # fmt: skip
 NAMES = "Write people's names beside their pseudonyms. Not for publishing."
-UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
+UPLOAD_MB = MAX_BYTES // 2**20
 WHAT = (
     "Annotators are pseudonyms unless you ask for names. The archive can be downloaded for an hour under a link that "
     "only you get; whoever has the link can download it too."

@@ -20,7 +20,7 @@ from annotate.store.image_table import Described, describe_images
 from annotate.store.imports import run_next_import, shown_place
 from annotate.store.model import LARGEST_NUMBER, MAIN_PROJECT, ImportKind, ImportStatus, StoreError
 from annotate.store.store import AnnotationStore
-from gazevlm_core.images import DEFAULT_LIMITS
+from gazevlm_core.images import MAX_BYTES
 from gazevlm_core.options import DEFAULT_QUESTION
 from web.formatting import UNKNOWN, short_name, when
 from web.identity import Claim, Gate
@@ -37,7 +37,7 @@ NO_UPLOAD = "Choose a zip archive first."
 NO_TABLE = "Choose a table first: a file with the ending .csv, .tsv or .txt."
 REFRESH_S = 3.0
 MOST_SHOWN = 30
-UPLOAD_MB = DEFAULT_LIMITS.max_bytes // 2**20
+UPLOAD_MB = MAX_BYTES // 2**20
 WHAT = (
     "Each image's pixels and file name are stored, nothing else of the file; annotators get it as a task. "
     "Unusable files are counted with the reason, the rest is imported, and nothing is stored twice."

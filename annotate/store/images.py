@@ -23,7 +23,7 @@ from annotate.store.model import (
 from annotate.store.project import LONGEST_QUESTION
 from annotate.store.queue import NO_IMAGE, QueueEntry, lane_of, lock_image, save_entry
 from annotate.store.tables import IMAGE, IMAGES, PIXELS, PROJECTS, values_of
-from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, check_size
+from gazevlm_core.images.base import ImageError, check_size
 from gazevlm_core.images.decode_limit import limit_decoding
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import grey_if_equal, pixel_digest
@@ -214,7 +214,7 @@ def encode_picture(image: Image.Image) -> tuple[str, bytes]:
     if image.mode not in ("L", "RGB"):
         raise StoreError(f"An image of mode {image.mode} cannot be stored; load it with load_image.")
     try:
-        check_size(image.width, image.height, DEFAULT_LIMITS)
+        check_size(image.width, image.height)
     except ImageError as error:
         raise StoreError(str(error)) from None
     plain, file = grey_if_equal(image), BytesIO()

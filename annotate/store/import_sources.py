@@ -13,7 +13,7 @@ from typing import Any
 
 from annotate.store.archives import MOST_ENTRIES, READABLE, SourceError, entry_name, open_archive
 from annotate.store.model import StoreError
-from gazevlm_core.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageError, iter_image_files
+from gazevlm_core.images import IMAGE_SUFFIXES, ImageError, iter_image_files
 from gazevlm_core.images.load import read_source
 
 MOST_ARCHIVE_BYTES = 64 * 2**30  # unpacked
@@ -123,7 +123,7 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise ImageError(BROKEN_ENTRY)
     try:
         with archive.open(info) as file:
-            return read_source(file, DEFAULT_LIMITS)
+            return read_source(file)
     except ImageError:
         raise
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError, ValueError):

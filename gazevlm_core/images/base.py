@@ -1,6 +1,5 @@
 """What every image reader shares: the error, the limits, and how deep pixels become 8 bits."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,12 @@ CENTRAL_PERCENTILES = (0.5, 99.5)
 WHITES = (1.0, 255.0, 1023.0, 4095.0, 16_383.0, 65_535.0, 2.0**32 - 1)
 USED_SHARE = 0.25
 _BLOCK_ROWS = 256
+# Limits that are checked from the headers, before any pixel is decoded.
+MAX_BYTES = 64 * 1024 * 1024  # of the file
+MAX_PIXELS = 64_000_000  # width times height
+MAX_SIDE_PX = 16_384  # longest side
+MIN_SIDE_PX = 16  # shortest side; below it there is nothing to see
+MAX_RATIO = 200  # longest side over shortest; the backbone's image processor takes no picture beyond it
 
 
 class ImageError(ValueError):
@@ -22,38 +27,7 @@ class ImageError(ValueError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """Limits that are checked from the headers, before any pixel is decoded.
-
-    Args:
-        max_bytes: size of the file.
-        max_pixels: width times height.
-        max_side_px: longest side.
-        min_side_px: shortest side; below it there is nothing to see.
-        max_ratio: longest side over shortest; the backbone's image processor takes no picture beyond it.
-
-    Raises:
-        ValueError: a limit below 1, or no side between the shortest and the longest.
-    """
-
-    max_bytes: int = 64 * 1024 * 1024
-    max_pixels: int = 64_000_000
-    max_side_px: int = 16_384
-    min_side_px: int = 16
-    max_ratio: int = 200
-
-    def __post_init__(self) -> None:
-        if min(self.max_bytes, self.max_pixels, self.max_ratio, self.min_side_px) < 1:
-            raise ValueError("every image limit must be at least 1")
-        if self.max_side_px < self.min_side_px:
-            raise ValueError(f"max_side_px {self.max_side_px} is below min_side_px {self.min_side_px}")
-
-
-DEFAULT_LIMITS = ImageLimits()
-
-
-def check_size(width_px: int, height_px: int, limits: ImageLimits) -> None:
+def check_size(width_px: int, height_px: int) -> None:
     """Refuse a size that is empty, tiny, too large or far too long for its width.
 
     Raises:
@@ -62,31 +36,31 @@ def check_size(width_px: int, height_px: int, limits: ImageLimits) -> None:
     size = f"{width_px} x {height_px} px"
     if width_px < 1 or height_px < 1:
         raise ImageError(f"The image has no pixels ({size}); export it again from its source.")
-    if min(width_px, height_px) < limits.min_side_px:
+    if min(width_px, height_px) < MIN_SIDE_PX:
         raise ImageError(
-            f"The image is only {size}, below {limits.min_side_px} px a side; use the full-size original."
+            f"The image is only {size}, below {MIN_SIDE_PX} px a side; use the full-size original."
         )
-    if max(width_px, height_px) > limits.max_side_px:
+    if max(width_px, height_px) > MAX_SIDE_PX:
         raise ImageError(
-            f"The image is {size}, above the limit of {limits.max_side_px} px a side; make it smaller and try again."
+            f"The image is {size}, above the limit of {MAX_SIDE_PX} px a side; make it smaller and try again."
         )
-    if width_px * height_px > limits.max_pixels:
+    if width_px * height_px > MAX_PIXELS:
         raise ImageError(
-            f"The image is {size}, above the limit of {limits.max_pixels / 1e6:g} megapixels; "
+            f"The image is {size}, above the limit of {MAX_PIXELS / 1e6:g} megapixels; "
             "make it smaller and try again."
         )
-    check_ratio(width_px, height_px, limits)
+    check_ratio(width_px, height_px)
 
 
-def check_ratio(width_px: int, height_px: int, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+def check_ratio(width_px: int, height_px: int) -> None:
     """Refuse a strip, which the backbone's image processor does not take.
 
     Raises:
         ImageError: too long for its width.
     """
-    if max(width_px, height_px) > limits.max_ratio * min(width_px, height_px):
+    if max(width_px, height_px) > MAX_RATIO * min(width_px, height_px):
         raise ImageError(
-            f"The image is a strip of {width_px} x {height_px} px, more than {limits.max_ratio} times as long as wide; "
+            f"The image is a strip of {width_px} x {height_px} px, more than {MAX_RATIO} times as long as wide; "
             "cut out the part that matters."
         )
 

@@ -37,7 +37,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from gazevlm_core.images.base import ImageError, ImageLimits, check_size
+from gazevlm_core.images.base import ImageError, check_size
 from gazevlm_core.images.codestream import (
     FrameShape,
     check_jpeg,
@@ -132,12 +132,11 @@ class _BudgetedBytes(BytesIO):
         return tag >= _PIXEL_DATA
 
 
-def decode_dicom(data: bytes, limits: ImageLimits, reserve: Callable[[int], None]) -> Image.Image:
+def decode_dicom(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
     """Decode a DICOM file with one frame.
 
     Args:
         data: the file, with preamble.
-        limits: of the size, checked before decoding.
         reserve: waits until so many pixels may be decoded.
 
     Returns:
@@ -147,7 +146,7 @@ def decode_dicom(data: bytes, limits: ImageLimits, reserve: Callable[[int], None
         ImageError: refused with a reason. Other exceptions mean that the file is damaged.
     """
     dataset, place, content = _read(data)
-    shape = _check_header(dataset, place, limits)
+    shape = _check_header(dataset, place)
     reserve(shape.rows * shape.columns)
     source = _check_pixels(dataset.file_meta.TransferSyntaxUID, shape, place, content)
     del data, content  # what is needed of the file has been copied
@@ -162,14 +161,14 @@ def decode_dicom(data: bytes, limits: ImageLimits, reserve: Callable[[int], None
     return Image.fromarray(words_to_grey(pixels, stored, display, shape.photometric == "MONOCHROME1")).convert("RGB")
 
 
-def dicom_size(data: bytes, limits: ImageLimits) -> tuple[int, int]:
+def dicom_size(data: bytes) -> tuple[int, int]:
     """Return width and height alone, checked, of a file.
 
     Raises:
         ImageError: refused with a reason. Other exceptions mean that the file is damaged.
     """
     dataset, place, _ = _read(data)
-    shape = _check_header(dataset, place, limits)
+    shape = _check_header(dataset, place)
     return shape.columns, shape.rows
 
 
@@ -226,7 +225,7 @@ def _inflate(data: memoryview, wanted_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _check_header(dataset: Dataset, place: _Place, limits: ImageLimits) -> FrameShape:
+def _check_header(dataset: Dataset, place: _Place) -> FrameShape:
     """Return one frame, of a kind, depth and size that is read."""
     if place is None:
         raise ImageError(
@@ -252,7 +251,7 @@ def _check_header(dataset: Dataset, place: _Place, limits: ImageLimits) -> Frame
         photometric=single_text(dataset, "PhotometricInterpretation"),
         planar=1 if planar == 1 else 0,
     )
-    check_size(shape.columns, shape.rows, limits)
+    check_size(shape.columns, shape.rows)
     if (shape.samples, shape.photometric) not in _KINDS:
         raise ImageError(f"The colour model of this DICOM file is not read; {_SAVE_AS_PNG}.")
     allowed_bits = (8, 16) if shape.samples == 1 else (8,)

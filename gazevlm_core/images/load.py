@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from gazevlm_core.images.base import DEFAULT_LIMITS, ImageError, ImageLimits, check_size
+from gazevlm_core.images.base import MAX_BYTES, ImageError, check_size
 from gazevlm_core.images.decode_limit import limit_decoding
 from gazevlm_core.images.file_types import sniff_format
 from gazevlm_core.images.headers import JPEG_FRAMES, coded_bytes, jpeg_frame, jpeg_segments, webp_size
@@ -49,12 +49,7 @@ class LoadedImage:
     format: str
 
 
-def load_image(
-    source: str | Path | bytes | BinaryIO,
-    *,
-    name: str | None = None,
-    limits: ImageLimits = DEFAULT_LIMITS,
-) -> LoadedImage:
+def load_image(source: str | Path | bytes | BinaryIO, *, name: str | None = None) -> LoadedImage:
     """Load one image; the content decides what it is, whatever its name.
 
     Many at once wait for each other, see `gazevlm_core.images.decode_limit`.
@@ -62,7 +57,6 @@ def load_image(
     Args:
         source: a path (symbolic links are followed), the file's bytes, or a stream read from where it stands.
         name: the file's name where the source is bytes or a stream; only its ending is used, to word an error.
-        limits: checked before any pixel is decoded.
 
     Returns:
         The image, upright by its EXIF orientation.
@@ -70,34 +64,27 @@ def load_image(
     Raises:
         ImageError: what is wrong and what to do, in one sentence.
     """
-    with open_image(source, name=name, limits=limits) as loaded:
+    with open_image(source, name=name) as loaded:
         return loaded
 
 
 @contextmanager
-def open_image(
-    source: str | Path | bytes | BinaryIO,
-    *,
-    name: str | None = None,
-    limits: ImageLimits = DEFAULT_LIMITS,
-) -> Iterator[LoadedImage]:
+def open_image(source: str | Path | bytes | BinaryIO, *, name: str | None = None) -> Iterator[LoadedImage]:
     """Load an image, as `load_image`, for whoever makes something large of the image: its pixels are reserved until the
     context ends."""
     shown_name = str(source) if name is None and isinstance(source, str | Path) else name or ""
     suffix = os.path.splitext(shown_name)[1].lower()
     with _quiet_decoders():
-        contents = [read_source(source, limits)]  # the decoder takes it out: at most 64 MiB it may let go of
+        contents = [read_source(source)]  # the decoder takes it out: at most 64 MiB it may let go of
         file_format, digest = sniff_format(contents[0], suffix), hashlib.sha256(contents[0]).hexdigest()
         if len(contents[0]) > SPARE_BYTES:
-            _check_room(contents[0], file_format, limits)
+            _check_room(contents[0], file_format)
     with limit_decoding() as reserve:
-        picture = _decode_quietly(contents, file_format, limits, reserve)
+        picture = _decode_quietly(contents, file_format, reserve)
         yield LoadedImage(picture, picture.width, picture.height, digest, file_format)
 
 
-def _decode_quietly(
-    contents: list[bytes], file_format: str, limits: ImageLimits, reserve: Callable[[int], None]
-) -> Image.Image:
+def _decode_quietly(contents: list[bytes], file_format: str, reserve: Callable[[int], None]) -> Image.Image:
     """Return the picture, or one clear error; decoders neither log nor warn."""
     picture: Image.Image | None = None
     refusal = ImageError(DAMAGED.format(format=file_format))
@@ -106,9 +93,9 @@ def _decode_quietly(
             if file_format == "DICOM":
                 from gazevlm_core.images.dicom import decode_dicom  # pydicom takes half a second to import
 
-                picture = decode_dicom(contents.pop(), limits, reserve)
+                picture = decode_dicom(contents.pop(), reserve)
             else:
-                picture = decode_raster(contents.pop(), file_format, limits, reserve)
+                picture = decode_raster(contents.pop(), file_format, reserve)
         except ImageError as error:
             refusal = type(error)(str(error))
         except MemoryError:
@@ -146,7 +133,7 @@ def _quiet_decoders() -> Iterator[None]:
         _loading.depth -= 1
 
 
-def read_source(source: object, limits: ImageLimits) -> bytes:
+def read_source(source: object) -> bytes:
     """Return all bytes of a path, bytes or a binary stream.
 
     Args:
@@ -156,25 +143,25 @@ def read_source(source: object, limits: ImageLimits) -> bytes:
         ImageError: not to be read, or larger than it may be.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        _check_bytes(len(source), limits.max_bytes)
+        _check_bytes(len(source))
         return bytes(source)
     if isinstance(source, str | Path):
-        return _read_file(source, limits)
+        return _read_file(source)
     read = getattr(source, "read", None)
     if not callable(read):
         raise ImageError("An image is a path, bytes or a binary stream; give one of these.")
-    data = _read_up_to(read, limits.max_bytes + 1)
-    _check_bytes(len(data), limits.max_bytes)
+    data = _read_up_to(read, MAX_BYTES + 1)
+    _check_bytes(len(data))
     return data
 
 
-def _check_bytes(length: int, most_bytes: int) -> None:
-    if length > most_bytes:
-        limit = f"{most_bytes / 2**20:g} MiB"
+def _check_bytes(length: int) -> None:
+    if length > MAX_BYTES:
+        limit = f"{MAX_BYTES / 2**20:g} MiB"
         raise ImageError(f"The file is larger than the limit of {limit}; make it smaller and try again.")
 
 
-def _check_room(data: bytes, file_format: str, limits: ImageLimits) -> None:
+def _check_room(data: bytes, file_format: str) -> None:
     """Refuse a file that is far larger than a picture of its size can be.
 
     Raises:
@@ -182,7 +169,7 @@ def _check_room(data: bytes, file_format: str, limits: ImageLimits) -> None:
     """
     size: tuple[int, int, int] | None = None
     try:
-        size = _size(data, file_format, limits)
+        size = _size(data, file_format)
     except ImageError:
         raise
     except Exception:
@@ -190,7 +177,7 @@ def _check_room(data: bytes, file_format: str, limits: ImageLimits) -> None:
     if size is None:
         raise ImageError(DAMAGED.format(format=file_format))
     width_px, height_px, most_bytes = size
-    check_size(width_px, height_px, limits)
+    check_size(width_px, height_px)
     if len(data) > SPARE_BYTES + most_bytes:
         raise ImageError(
             f"The file has {len(data) / 2**20:.0f} MiB, far more than a picture of {width_px} x {height_px} px can "
@@ -198,7 +185,7 @@ def _check_room(data: bytes, file_format: str, limits: ImageLimits) -> None:
         )
 
 
-def _size(data: bytes, file_format: str, limits: ImageLimits) -> tuple[int, int, int]:
+def _size(data: bytes, file_format: str) -> tuple[int, int, int]:
     """Return width and height that the header names first, and more bytes than any encoder makes of such a picture."""
     if file_format == "TIFF":
         width_px, height_px, raw_bytes = tiff_size(data)
@@ -206,7 +193,7 @@ def _size(data: bytes, file_format: str, limits: ImageLimits) -> tuple[int, int,
     if file_format == "DICOM":
         from gazevlm_core.images.dicom import dicom_size  # pydicom takes half a second to import
 
-        width_px, height_px = dicom_size(data, limits)
+        width_px, height_px = dicom_size(data)
     elif file_format == "PNG":
         width_px, height_px = struct.unpack_from(">II", data, 16)
     elif file_format == "WEBP":
@@ -217,7 +204,7 @@ def _size(data: bytes, file_format: str, limits: ImageLimits) -> tuple[int, int,
     return width_px, height_px, coded_bytes(width_px, height_px)
 
 
-def _read_file(path: str | Path, limits: ImageLimits) -> bytes:
+def _read_file(path: str | Path) -> bytes:
     """Return bytes of a regular file; what is no regular file is never opened."""
     try:
         status = os.stat(path)
@@ -225,10 +212,10 @@ def _read_file(path: str | Path, limits: ImageLimits) -> bytes:
             raise ImageError("This is a folder, not an image; give an image file, or check that it may be listed.")
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("This is a pipe, socket or device, not a file; give an image file.")
-        _check_bytes(status.st_size, limits.max_bytes)
+        _check_bytes(status.st_size)
         with open(path, "rb") as file:
-            data = file.read(limits.max_bytes + 1)
-        _check_bytes(len(data), limits.max_bytes)
+            data = file.read(MAX_BYTES + 1)
+        _check_bytes(len(data))
         return data
     except FileNotFoundError:
         reason = "There is no such file; check its path."

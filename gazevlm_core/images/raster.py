@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from gazevlm_core.images.base import ImageError, ImageLimits, array_range, check_size, to_8_bit
+from gazevlm_core.images.base import ImageError, array_range, check_size, to_8_bit
 from gazevlm_core.images.headers import RasterHeader, read_jpeg, read_png, read_webp
 from gazevlm_core.images.tiff import DeepTiff, read_tiff
 
@@ -26,9 +26,7 @@ _UPRIGHT = {
 _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
 
-def decode_raster(
-    data: bytes, file_format: str, limits: ImageLimits, reserve: Callable[[int], None]
-) -> Image.Image:
+def decode_raster(data: bytes, file_format: str, reserve: Callable[[int], None]) -> Image.Image:
     """Decode one picture.
 
     Grey of 16 or 32 bits (integer or float) is scaled by `grey_range`; colour of 16 bits a channel keeps the upper
@@ -37,7 +35,6 @@ def decode_raster(
 
     Args:
         file_format: "PNG", "JPEG", "WEBP" or "TIFF".
-        limits: of the size, checked before decoding.
         reserve: waits until so many pixels may be decoded.
 
     Returns:
@@ -46,8 +43,8 @@ def decode_raster(
     Raises:
         ImageError: refused with a reason. Other exceptions mean that the file is damaged.
     """
-    header = _read_header(data, file_format, limits)
-    check_size(header.width_px, header.height_px, limits)
+    header = _read_header(data, file_format)
+    check_size(header.width_px, header.height_px)
     reserve(header.width_px * header.height_px)
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageError(
@@ -58,7 +55,7 @@ def decode_raster(
     del data
     with Image.open(file, formats=(file_format,)) as picture:
         if not isinstance(header, DeepTiff):  # which is given to PIL as wider than it is
-            check_size(*picture.size, limits)
+            check_size(*picture.size)
         picture.load()
         if isinstance(header, DeepTiff):
             rgb = _show_grey(header.samples(np.asarray(picture)), white_is_zero=header.white_is_zero)
@@ -69,14 +66,14 @@ def decode_raster(
     return rgb
 
 
-def _read_header(data: bytes, file_format: str, limits: ImageLimits) -> RasterHeader:
+def _read_header(data: bytes, file_format: str) -> RasterHeader:
     if file_format == "PNG":
         return read_png(data)
     if file_format == "JPEG":
         return read_jpeg(data)
     if file_format == "WEBP":
         return read_webp(data)
-    return read_tiff(data, limits)
+    return read_tiff(data)
 
 
 def as_rgb(picture: Image.Image, *, white_is_zero: bool = False) -> Image.Image:

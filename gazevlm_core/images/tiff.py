@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gazevlm_core.images.base import ImageError, ImageLimits
+from gazevlm_core.images.base import MAX_PIXELS, ImageError
 from gazevlm_core.images.headers import ORIENTATION_TAG, RasterHeader
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, SAMPLES, STRIP_ROWS = 256, 257, 258, 259, 262, 273, 277, 278
@@ -115,7 +115,7 @@ def tiff_size(data: bytes) -> tuple[int, int, int]:
     return width_px, height_px, width_px * height_px * found.numbers.get(SAMPLES, 1) * found.bits(data) // 8
 
 
-def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
+def read_tiff(data: bytes) -> RasterHeader:
     """Return the header of a TIFF with one page.
 
     Raises:
@@ -124,7 +124,7 @@ def read_tiff(data: bytes, limits: ImageLimits) -> RasterHeader:
     """
     found = _read_directory(data)
     numbers = found.numbers
-    _check_pieces(numbers, found.counts, limits)
+    _check_pieces(numbers, found.counts)
     apart = numbers.get(PLANES, 1) == 2 and numbers.get(SAMPLES, 1) > 1
     if apart and numbers.get(COMPRESSION, 1) in _UNPACKED_BY_PIL and found.bits(data) > 8:  # PIL takes bytes for pixels
         raise ImageError("This TIFF keeps the channels of a deep colour picture apart; save it as PNG.")
@@ -249,13 +249,13 @@ def _as_bytes(numbers: dict[int, int], deep: str) -> dict[int, int]:
     }
 
 
-def _check_pieces(numbers: dict[int, int], counts: dict[int, int], limits: ImageLimits) -> None:
+def _check_pieces(numbers: dict[int, int], counts: dict[int, int]) -> None:
     """Refuse strips and tiles that are missing, or more or larger than the picture needs."""
     width_px, height_px = numbers.get(WIDTH, 0), numbers.get(HEIGHT, 0)
     tile_width_px, tile_height_px = numbers.get(TILE_WIDTH, 0), numbers.get(TILE_HEIGHT, 0)
     too_wide = tile_width_px > max(width_px + 15, _USUAL_TILE_PX)
     too_high = tile_height_px > max(height_px + 15, _USUAL_TILE_PX)
-    if too_wide or too_high or tile_width_px * tile_height_px > limits.max_pixels:
+    if too_wide or too_high or tile_width_px * tile_height_px > MAX_PIXELS:
         raise ImageError("This TIFF has absurdly large tiles; save it as PNG.")
     needed = _pieces(numbers)
     if max(counts.get(STRIPS, 0), counts.get(TILES, 0)) < needed:

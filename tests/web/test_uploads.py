@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from gazevlm_core.images import DEFAULT_LIMITS
+from gazevlm_core.images import MAX_BYTES
 from tests.web.served import Served, serving_small
 from web import fetch as fetching
 from web import uploads
@@ -59,7 +59,7 @@ def test_one_address_may_leave_its_share_and_the_others_go_on(served: Served, up
 
 
 def test_an_upload_is_bounded_by_what_it_says_and_must_say_it(served: Served) -> None:
-    assert upload(served, DEFAULT_LIMITS.max_bytes + MB).status_code == 413
+    assert upload(served, MAX_BYTES + MB).status_code == 413
     with httpx.Client(base_url=served.url) as client:
         kind = {"Content-Type": "multipart/form-data; boundary=x"}
         answer = client.post("gradio_api/upload", content=iter([b"--x"]), headers=kind)
