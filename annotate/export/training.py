@@ -11,11 +11,10 @@ from pathlib import Path
 from annotate.export.folder import atomic_folder, images_with_submissions
 from annotate.export.formats import ImageFiles, Sink
 from annotate.export.formats.gaze import GazeFiles
-from annotate.quality.agreement import image_size
-from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE, pair_scores
+from annotate.quality.agreement import scores_with_others
 from annotate.store.model import Stored, StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.votes import first_of_each, labels, usable
+from annotate.votes import first_of_each, labels
 from web.training_data import DataChoice, DataCount
 
 REMOVED, REJECTED, NOT_ACCEPTED = "removed", "rejected", "not accepted by a reviewer"
@@ -85,7 +84,8 @@ class StoreTrainingData:
 def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, str]:
     """Return why submissions do not pass, the first reason of each, by number; those that pass are not in it.
 
-    Of each annotator the first submission that may pass does: nobody counts twice on an image.
+    Of each annotator the first submission that may pass does: nobody counts twice on an image. Agreement is with all
+    others, whether their paths pass or not: what somebody's path is worth does not change with who else is chosen.
 
     Args:
         stored: all submissions on one image.
@@ -110,33 +110,6 @@ def reasons_against(stored: Sequence[Stored], choice: DataChoice) -> dict[int, s
     passing = [one for one in stored if one.number not in reasons]
     firsts = {one.number for one in first_of_each(passing)}
     return reasons | {one.number: AGAIN for one in passing if one.number not in firsts}
-
-
-def scores_with_others(stored: Sequence[Stored]) -> dict[int, float]:
-    """Return mean sequence score of every submission with the first path of each other annotator, by number.
-
-    The others are the first MOST_ANNOTATORS, whether their paths pass a choice or not: what somebody's path is worth
-    does not change with who else is chosen. Without another annotator there is no score.
-
-    Args:
-        stored: submissions on one image; removed and rejected ones take no part.
-    """
-    kept = usable(stored)
-    firsts = first_of_each(kept)[:MOST_ANNOTATORS]
-    pairs = [
-        (one, other)
-        for one in kept
-        for other in firsts
-        if other.annotation.annotator != one.annotation.annotator
-    ]
-    if not pairs:
-        return {}
-    left, right = ([pair[side].annotation.scanpath for pair in pairs] for side in (0, 1))
-    sums: dict[int, float] = dict.fromkeys((one.number for one, _ in pairs), 0.0)
-    counts = Counter(one.number for one, _ in pairs)
-    for (one, _), score in zip(pairs, pair_scores(SEQUENCE, left, right, image_size(kept)).tolist(), strict=True):
-        sums[one.number] += score
-    return {number: total / counts[number] for number, total in sums.items()}
 
 
 def _nothing(left_out: Mapping[str, int]) -> str:

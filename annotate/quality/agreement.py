@@ -1,7 +1,9 @@
 """Agreement of an image's annotators beside floors; the consensus path; the map of where they looked."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from annotate.quality.scores import (
     pair_scores,
 )
 from annotate.store.model import Stored
-from annotate.votes import first_of_each
+from annotate.votes import first_of_each, usable
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.metrics.paths import Size
 from gazevlm_core.metrics.registry import DEFAULT_GRID
@@ -58,28 +60,29 @@ def agreement(stored: Sequence[Stored], *, elsewhere: Sequence[Scanpath] = (), s
     return ImageAgreement(stored[0].image_sha256, len(firsts), len(left), levels)
 
 
-def pair_table(firsts: Sequence[Stored]) -> np.ndarray:
-    """Return the sequence score of every path with every other on one image, float64 [A, A], symmetric, 0 on the
-    diagonal."""
-    table = np.zeros((len(firsts), len(firsts)))
-    left, right = _pairs(firsts)
-    if left:
-        rows, cols = np.triu_indices(len(firsts), k=1)
-        table[rows, cols] = pair_scores(SEQUENCE, left, right, image_size(firsts))
-    return table + table.T
+def scores_with_others(stored: Sequence[Stored]) -> dict[int, float]:
+    """Return mean sequence score of every submission with the first path of each other annotator, by number.
 
+    The others are the first MOST_ANNOTATORS. Without another annotator there is no score.
 
-def mean_to_others(firsts: Sequence[Stored]) -> list[float]:
-    """Return the mean sequence score of each of at least two paths on one image with the others, the first
-    MOST_ANNOTATORS."""
-    few = firsts[:MOST_ANNOTATORS]
-    table = pair_table(few)
-    means = [float(value) for value in (table.sum(axis=1) / max(1, len(few) - 1))]
-    for one in firsts[MOST_ANNOTATORS:]:
-        path = one.annotation.scanpath
-        others = [other.annotation.scanpath for other in few]
-        means.append(float(pair_scores(SEQUENCE, others, [path] * len(few), image_size(firsts)).mean()))
-    return means
+    Args:
+        stored: submissions on one image; removed and rejected ones take no part.
+    """
+    kept = usable(stored)
+    firsts = first_of_each(kept)[:MOST_ANNOTATORS]
+    pairs = [
+        (one, other)
+        for one in kept
+        for other in firsts
+        if other.annotation.annotator != one.annotation.annotator
+    ]
+    if not pairs:
+        return {}
+    left, right = ([pair[side].annotation.scanpath for pair in pairs] for side in (0, 1))
+    found: dict[int, list[float]] = defaultdict(list)
+    for (one, _), score in zip(pairs, pair_scores(SEQUENCE, left, right, image_size(kept)).tolist(), strict=True):
+        found[one.number].append(score)
+    return {number: fmean(scores) for number, scores in found.items()}
 
 
 def image_size(stored: Sequence[Stored]) -> Size:

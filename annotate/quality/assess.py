@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from annotate.quality.agreement import image_size, mean_to_others
+from annotate.quality.agreement import image_size, scores_with_others
 from annotate.quality.scores import SEQUENCE, Level, level, pair_scores
 from annotate.store.model import Kind, Stored, Verdict, gold_makers
 from annotate.votes import first_of_each
@@ -102,8 +102,6 @@ def path_key(annotation: Annotation) -> int:
 class Outlier:
     """A quantity of one submission that lies far from those of the image's others."""
 
-    submission_id: str  # of the submission
-    annotator: str  # pseudonym
     quantity: str  # "duration_s", "fixations" or "sequence score" (mean to the others; only a low one counts)
     value: float  # of the submission
 
@@ -117,33 +115,30 @@ def fences(others: Sequence[float]) -> tuple[float, float] | None:
     return None if spread == 0 else (float(lower - FENCE * spread), float(upper + FENCE * spread))
 
 
-def outliers(stored: Sequence[Stored]) -> list[Outlier]:
-    """Return submissions far from the others of their image: beyond 3 interquartile ranges (Tukey 1977, "far out").
+def _outliers(firsts: Sequence[Stored], with_others: Mapping[int, float]) -> dict[int, list[Outlier]]:
+    """Return what of a submission lies far from the others of its image, by number: beyond 3 interquartile ranges
+    (Tukey 1977, "far out").
 
     Args:
-        stored: of one image; each annotator's first one that is not rejected is compared.
+        firsts: each annotator's first submission on one image that is not rejected.
+        with_others: their scores, as from `scores_with_others`.
     """
-    firsts = first_of_each(stored)
-    found = []
-    for quantity, values in _quantities(firsts).items():
+    quantities = {
+        DURATION: [seconds_taken(one.annotation) for one in firsts],
+        FIXATIONS: [float(len(one.annotation.scanpath)) for one in firsts],
+    }
+    if with_others:
+        quantities[SCORE] = [with_others[one.number] for one in firsts]
+    found: dict[int, list[Outlier]] = defaultdict(list)
+    for quantity, values in quantities.items():
         for row, one in enumerate(firsts):
             bounds = fences([value for other, value in enumerate(values) if other != row])
             if bounds is None:
                 continue
             low, high = bounds
             if values[row] < low or (values[row] > high and quantity != SCORE):
-                found.append(Outlier(one.annotation.submission_id, one.annotation.annotator, quantity, values[row]))
+                found[one.number].append(Outlier(quantity, values[row]))
     return found
-
-
-def _quantities(firsts: Sequence[Stored]) -> Mapping[str, list[float]]:
-    quantities = {
-        DURATION: [seconds_taken(one.annotation) for one in firsts],
-        FIXATIONS: [float(len(one.annotation.scanpath)) for one in firsts],
-    }
-    if len(firsts) > 1:
-        quantities[SCORE] = mean_to_others(firsts)
-    return quantities
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------------
@@ -218,15 +213,9 @@ def assess_image(
     if not stored:
         return []
     size, makers = image_size(stored), gold_makers(gold, gold_from, stored)
-    firsts = first_of_each(stored)
-    with_others: dict[str, float] = {}
-    if len(firsts) > 1:
-        ids = [one.annotation.submission_id for one in firsts]
-        with_others = dict(zip(ids, mean_to_others(firsts), strict=True))
-    repeats = repeat_scores(stored)
-    apart: dict[str, list[Outlier]] = defaultdict(list)
-    for outlier in outliers(stored):
-        apart[outlier.submission_id].append(outlier)
+    firsts, repeats = first_of_each(stored), repeat_scores(stored)
+    with_others = scores_with_others(firsts)
+    apart = _outliers(firsts, with_others)
 
     def row(one: Stored) -> SubmissionQuality:
         annotation = one.annotation
@@ -236,8 +225,8 @@ def assess_image(
             gold_score = level(SEQUENCE, [gold], [path], size, elsewhere=elsewhere, seed=seed)
         return SubmissionQuality(
             one.number, submission_id, annotation.annotator, one.image_sha256, one.kind, one.verdict,
-            seconds_taken(annotation), len(path), path_key(annotation), check(annotation), tuple(apart[submission_id]),
-            with_others.get(submission_id), gold_score, repeats.get(submission_id),
+            seconds_taken(annotation), len(path), path_key(annotation), check(annotation), tuple(apart[one.number]),
+            with_others.get(one.number), gold_score, repeats.get(submission_id),
         )  # fmt: skip
 
     return [row(one) for one in sorted(stored, key=lambda one: one.number)]

@@ -19,13 +19,12 @@ from annotate.export.training import (
     REMOVED,
     StoreTrainingData,
     reasons_against,
-    scores_with_others,
 )
-from annotate.quality.agreement import agreement, mean_to_others
+from annotate.quality.agreement import agreement, scores_with_others
+from annotate.quality.assess import assess_image
 from annotate.quality.scores import MOST_ANNOTATORS, SEQUENCE
 from annotate.store.model import StoredImage, StoreError
 from annotate.store.store import AnnotationStore
-from annotate.votes import first_of_each
 from gazevlm_core.annotation import record_digest, to_values
 from gazevlm_core.datasets.folder import GazeFolder
 from gazevlm_core.datasets.scanpath_files import read_scanpaths
@@ -178,7 +177,7 @@ def test_scores_are_those_of_the_quality_tables(store: AnnotationStore) -> None:
         store.submit(clicks(image, store.pseudonym(f"annotator {number}"), number))
     stored = store.stored()
     scores = scores_with_others(stored)
-    assert [scores[one.number] for one in stored] == pytest.approx(mean_to_others(first_of_each(stored)))
+    assert scores == {row.number: row.agreement for row in assess_image(stored)}
     few = scores_with_others(stored[:5])
     assert sum(few.values()) / 5 == pytest.approx(agreement(stored[:5]).levels[SEQUENCE].value)
 
