@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 KEPT = "number, submission_id, image_id, person_id, kind, record, digest, receipt_id, content, patches"
 

@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 MAIN = {
     "id": 0, "instruction": "", "licence": "CC BY 4.0", "mode": "", "sigma_px": 40.0, "radius_px": 32.0,
     "least_clicks": 1, "checklist": (),
