@@ -245,8 +245,10 @@ def to_values(annotation: Annotation) -> dict[str, Any]:
 
     A record of an earlier version has the parts that it had then, so that its digest stays the one of its receipt.
     """
-    utc = {name: getattr(annotation, name).astimezone(UTC) for name in ("started_at", "submitted_at")}
-    values: dict[str, Any] = _adapter().dump_python(replace(annotation, **utc), mode="json")
+    if (annotation.started_at.tzinfo, annotation.submitted_at.tzinfo) != (UTC, UTC):  # a copy is checked anew
+        utc = {name: getattr(annotation, name).astimezone(UTC) for name in ("started_at", "submitted_at")}
+        annotation = replace(annotation, **utc)
+    values: dict[str, Any] = _adapter().dump_python(annotation, mode="json")
     if annotation.schema_version == FIRST_VERSION:
         del values["findings_asked"]
     return values
