@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from evaluate import phantoms
 from gazevlm_core.datasets.splits import split_of
+from gazevlm_core.evaluation import dataset
 from gazevlm_core.ranks import Ranks, in_turns
 from tests.evaluation.test_dataset import IMAGES, make_folder
 from tests.fake_ranks import together
@@ -80,12 +81,19 @@ def test_what_one_process_raises_all_raise() -> None:
 
 
 PROGRAM = ("-m", "cli", "evaluate")
-FEW = "from evaluate import phantoms; phantoms.OTHER_PHANTOMS = 4; from cli.main import app; app()"
+# Constant floors need no good constants here, and intervals no width.
+FEW = {phantoms: {"OTHER_PHANTOMS": 4, "RESAMPLES": 40}, dataset: {"RESAMPLES": 40}}
+WITH_FEW = "\n".join([
+    *(f"import {module.__name__}" for module in FEW),
+    *(f"{module.__name__}.{name} = {value}" for module, values in FEW.items() for name, value in values.items()),
+    "from cli.main import app",
+    "app()",
+])  # fmt: skip
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def scores_of_two(*arguments: str) -> dict:
-    done = run_ranks(2, [sys.executable, "-c", FEW, "evaluate", *arguments, "--json"], ROOT, ENVIRONMENT)
+    done = run_ranks(2, [sys.executable, "-c", WITH_FEW, "evaluate", *arguments, "--json"], ROOT, ENVIRONMENT)
     assert done.returncode == 0, done.stderr[-3000:]
     return read_scores(done.stdout)
 
@@ -102,14 +110,23 @@ def read_scores(text: str) -> dict:
     return values
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the processes that are started."""
+    for module, values in FEW.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
+
+
 @pytest.mark.slow
-def test_two_processes_score_phantoms_like_one(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantoms, "OTHER_PHANTOMS", 4)  # constant floors need no good constants here
+@pytest.mark.usefixtures("few")
+def test_two_processes_score_phantoms_like_one(tiny_checkpoint: Path) -> None:
     arguments = ["--n", "5", "--seed", "3", "--batch-size", "2", "--workers", "1", "--model", str(tiny_checkpoint)]
     assert scores_of_two(*arguments) == scores_of_one(*arguments)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few")
 def test_two_processes_score_a_data_set_like_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "set")
     number = next(number for number in range(IMAGES) if split_of(f"p{number // 2}") == "train")
