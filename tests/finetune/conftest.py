@@ -7,7 +7,7 @@ import pytest
 
 from finetune.records import read_provenance
 from tests.finetune.case_maker import many, write_folder
-from tests.finetune.run_maker import events, go, losses, quick, write_gaze_folder
+from tests.finetune.run_maker import go, losses, quick, write_gaze_folder
 
 if TYPE_CHECKING:
     from tests.finetune.two_steps import Done, Run
@@ -35,41 +35,32 @@ def uninterrupted(gaze_folder: Path, tiny_checkpoint: Path, tmp_path_factory: py
 
 
 @pytest.fixture
-def do(gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Run":
+def do(gaze_folder: Path, tiny_checkpoint: Path, tmp_path: Path) -> "Run":
     """Run with values; how it ended is checked."""
-    from finetune.run import Training
-    from tests.finetune.two_steps import STEPS, Done
+    from tests.finetune.two_steps import STEPS, two_steps
 
-    kept: list[Training] = []
-    true_go, number = Training.train, iter(range(100))
-
-    def watched_go(training: Training) -> Any:
-        kept.append(training)
-        return true_go(training)
-
-    monkeypatch.setattr(Training, "train", watched_go)
+    number = iter(range(100))
 
     def run(**values: Any) -> "Done":
-        place = tmp_path / str(next(number))
         config = quick(gaze_folder, tiny_checkpoint, **{**STEPS, **values})
-        ending = go(config, place / "adapter", place / "run")
-        assert ending.outcome == "done", ending.cause
-        assert len(events(place / "run", "step")) == 2
-        provenance = read_provenance(place / "adapter")
+        done = two_steps(config, tmp_path / str(next(number)))
+        provenance = read_provenance(done.adapter)
         assert provenance is not None
         assert all(provenance["config"][name] == config.to_values()[name] for name in values if name != "annotations")
-        return Done(kept[-1], place / "adapter", place / "run")
+        return done
 
     return run
 
 
 @pytest.fixture(scope="session")
-def plain(
-    gaze_folder: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[int, dict[str, float]]:
-    """Losses of two steps with nothing set."""
-    from tests.finetune.two_steps import STEPS
+def usual(gaze_folder: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> "Done":
+    """Two steps with nothing set."""
+    from tests.finetune.two_steps import STEPS, two_steps
 
-    place = tmp_path_factory.mktemp("plain")
-    assert go(quick(gaze_folder, tiny_checkpoint, **STEPS), place / "adapter", place / "run").outcome == "done"
-    return losses(place / "run")
+    return two_steps(quick(gaze_folder, tiny_checkpoint, **STEPS), tmp_path_factory.mktemp("usual"))
+
+
+@pytest.fixture(scope="session")
+def plain(usual: "Done") -> dict[int, dict[str, float]]:
+    """Losses of those."""
+    return losses(usual.run)

@@ -17,7 +17,7 @@ from gazevlm_core.model.adapters import read_gaze_config
 from gazevlm_core.options import DiagnoseOptions
 from tests.finetune.case_maker import HERE, Study, picture, write_folder
 from tests.finetune.run_maker import go, losses, quick, write_gaze_folder
-from tests.finetune.two_steps import SAME, STEPS, Run
+from tests.finetune.two_steps import SAME, STEPS, Done, Run
 from tests.tiny_model import make_tiny_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -73,12 +73,12 @@ def test_where_lora_is(do: Run, where: str, plain: dict) -> None:
     assert all(one > 0 for one in moved)
 
 
-def test_frozen_heads(do: Run, tiny_checkpoint: Path) -> None:
+def test_frozen_heads(do: Run, usual: Done, tiny_checkpoint: Path) -> None:
     before = base_heads(tiny_checkpoint)
-    done, free = do(freeze_heads=True), do()
+    done = do(freeze_heads=True)
     changed = {name for name, one in done.heads.items() if not torch.equal(one, before[name])}
     assert changed == {"finding.weight", "finding.bias"}
-    assert {name for name, one in free.heads.items() if not torch.equal(one, before[name])} > changed
+    assert {name for name, one in usual.heads.items() if not torch.equal(one, before[name])} > changed
 
 
 def test_glimpses_are_added_to_a_base_without(do: Run) -> None:
@@ -134,17 +134,16 @@ def test_number_of_gaze_tokens(do: Run) -> None:
     assert do(num_gaze_tokens=None).training.engine.gaze_config.num_gaze_tokens == 12, "the base's"
 
 
-@pytest.mark.parametrize(("limits", "patches"), [((784, 784), 1), ((3136, 3136), 4), ((12544, 12544), 16)])
-def test_pixel_limits(do: Run, limits: tuple[int, int], patches: int) -> None:
-    done = do(min_pixels=limits[0], max_pixels=limits[1])
-    sizes = {len(load_file(path)["tokens"]) for path in (done.run / "features").iterdir()}
-    assert sizes == {patches}
+def test_pixel_limits(do: Run, usual: Done) -> None:
+    small, large = (do(min_pixels=pixels, max_pixels=pixels) for pixels in (784, 12544))
+    for done, patches in ((small, 1), (usual, 4), (large, 16)):
+        assert {len(load_file(path)["tokens"]) for path in (done.run / "features").iterdir()} == {patches}
 
 
-def test_length_groups(do: Run, plain: dict) -> None:
+def test_length_groups(do: Run, usual: Done, plain: dict) -> None:
     done = do(group_by_length=True)
     assert [draw.case for draw in done.training.trainer.train_dataset.draws] != [
-        draw.case for draw in do().training.trainer.train_dataset.draws
+        draw.case for draw in usual.training.trainer.train_dataset.draws
     ]
     assert losses(done.run) != plain
 
@@ -174,14 +173,12 @@ def test_shares(do: Run, gaze_folder: Path, tmp_path: Path) -> None:
 
 
 # ---- losses ----
-@pytest.mark.parametrize("part", ["gaze", "text", "finding", "dwell"])
-def test_weights_of_losses(do: Run, part: str, plain: dict) -> None:
-    usual = {"gaze": 1.0, "text": 1.0, "finding": 1.0, "dwell": 0.1}
-    for weight in (0.0, 3.0):
-        done = do(**{f"{part}_weight": weight})
-        weights = {**usual, part: weight}
-        whole = sum(value * plain[1][f"{name}_loss"] for name, value in weights.items())
-        assert done.loss() == pytest.approx(whole, rel=1e-4)
+@pytest.mark.parametrize("weights", [(0.0, 3.0, 0.0, 2.0), (3.0, 0.0, 0.5, 0.0)])
+def test_weights_of_losses(do: Run, weights: tuple[float, ...], plain: dict) -> None:
+    given = dict(zip(("gaze", "text", "finding", "dwell"), weights, strict=True))
+    done = do(**{f"{part}_weight": weight for part, weight in given.items()})
+    whole = sum(weight * plain[1][f"{part}_loss"] for part, weight in given.items())
+    assert done.loss() == pytest.approx(whole, rel=1e-4)
 
 
 def test_retain(do: Run) -> None:
