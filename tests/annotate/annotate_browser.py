@@ -19,7 +19,7 @@ PATIENCE_MS = 60_000  # the machine may be busy with other things
 
 
 def new_context(browser: "Browser", **options: Any) -> "BrowserContext":
-    context = browser.new_context(**{"viewport": WIDE, **options})
+    context = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **options})
     context.set_default_timeout(PATIENCE_MS)
     return context
 

@@ -22,8 +22,8 @@ CALL = """async ([button, data]) => {
 }"""
 
 
-def open_tab(browser: "Browser", address: str, width: int = 1280, scheme: str = "light") -> "Page":
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+def open_tab(browser: "Browser", address: str, width: int = 1280) -> "Page":
+    page = browser.new_page(viewport={"width": width, "height": 900})
     page.set_default_timeout(WAIT_MS)
     page.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
     page.goto(address)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -14,6 +14,8 @@ from tests.diagnose.talking_model import make_talking_checkpoint
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+Scheme = Literal["light", "dark"]
+Motion = Literal["reduce", "no-preference"]
 CLAIM = "<img src=x onerror=alert(1)> drawn phantoms"
 ANSWER_MS = 60_000
 
@@ -45,8 +47,21 @@ def talking_page(repository: Path, folder: Path) -> Iterator[str]:
         yield address
 
 
-def open_page(browser: "Browser", address: str, width: int = 1280, height: int = 900, scheme: str = "light") -> "Page":
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+def open_page(
+    browser: "Browser", address: str, width: int = 1280, height: int = 900, scheme: Scheme = "light",
+    motion: Motion = "reduce",
+) -> "Page":  # fmt: skip
+    """Open the page as a visitor's system asks for it.
+
+    Args:
+        browser, address: of the page.
+        width, height: of the window, px.
+        scheme: of colours.
+        motion: with less of it a path is there at once; drawing it for seconds is what keeps a machine busy.
+    """
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion=motion
+    )
     page.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
     page.set_default_timeout(ANSWER_MS)
     page.goto(address)

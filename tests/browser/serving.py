@@ -1,4 +1,4 @@
-"""A page of ours in a process of its own, for the browser tests."""
+"""A page of ours in a process of its own, and what the tests of several pages ask of it."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -13,7 +14,11 @@ import pytest
 
 from tests.launching import Program, free_port
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 START_S = 90
+SCHEMES: tuple[Literal["dark", "light"], ...] = ("dark", "light")
 
 
 @contextmanager
@@ -46,3 +51,10 @@ def _wait_until_up(server: Program, address: str, log: Path) -> None:
         except (URLError, TimeoutError):
             time.sleep(0.2)
     pytest.fail(f"the page is not up after {START_S} s:\n{log.read_text()}")
+
+
+def wait_until_it_fits(page: "Page") -> None:
+    """Until nothing is wider than the window, in light and in dark."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")

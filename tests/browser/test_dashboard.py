@@ -18,6 +18,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 from tests.annotate.dashboard_browser import CALL, choose, enter, open_tab, pick, toast, wait_for
 from tests.annotate.dashboard_maker import ADMIN_TOKEN, REVIEWER_TOKEN
 from tests.annotate.dashboard_page import submit
+from tests.browser.serving import wait_until_it_fits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -306,13 +307,12 @@ def test_where_there_are_several_projects_one_is_looked_at_alone(
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_wider_than_the_screen(browser: "Browser", dashboard: str, scheme: str) -> None:
-    page, fits = open_tab(browser, dashboard, 390, scheme), "document.documentElement.scrollWidth <= innerWidth"
-    page.wait_for_function(fits)
+def test_on_a_phone_nothing_is_wider_than_the_screen(browser: "Browser", dashboard: str) -> None:
+    page = open_tab(browser, dashboard, 390)
+    wait_until_it_fits(page)
     enter(page, "Root", ADMIN_TOKEN, "admin")
     for part in ("quality", "admins", "review"):
         page.click(f"#dashboard-{part}-button")
         page.wait_for_selector(f"#dashboard-{part}", state="visible")
-        page.wait_for_function(fits)  # once charts and tabs have found their width
+        wait_until_it_fits(page)  # once charts and tabs have found their width
     page.close()

@@ -48,7 +48,7 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def open_page(browser: "Browser", address: str, size: tuple[int, int]) -> "Page":
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
     page.set_default_timeout(ANSWER_MS)
     page.goto(address)
     page.wait_for_function(ANSWERED)

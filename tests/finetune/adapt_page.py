@@ -7,6 +7,7 @@ from pathlib import Path
 from finetune.jobs.service import JobService
 from tests.finetune.adapt_maker import make_service
 
+TICK_S = 1.0  # what goes on is asked for more often than elsewhere
 COMMAND = (sys.executable, "-m", "tests.finetune.adapt_trainer")
 
 
@@ -14,12 +15,14 @@ def main(port: int, folder: Path, *, zero_gpu: bool) -> None:
     """Serve until the process ends."""
     import gradio as gr
 
+    from finetune.tab import watch
     from finetune.tab.page import adapt_tab
     from web.page import QUIET, Tab, build_page, launch_options
 
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     jobs = JobService(folder / "jobs", folder / "adapters", command=COMMAND, poll_s=0.05)
     jobs.start()
+    watch.REFRESH_S = TICK_S
     service = make_service(jobs, adapters=folder / "adapters", zero_gpu=zero_gpu)
 
     def first(page: gr.Blocks) -> None:
