@@ -28,7 +28,7 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     trained = make_tiny_checkpoint(folder / "trained", trained_on=f"{HOSTILE} phantoms")
     untrained = make_tiny_checkpoint(folder / "untrained", gaze_trained=False)
     settings = {"GAZEVLM_MODEL": f"{trained},{untrained}"}
-    with serving(repository, ["app.py"], folder / "log.txt", settings) as address:
+    with serving(repository, ["-m", "tests.evaluate.evaluate_page"], folder / "log.txt", settings) as address:
         yield address
 
 

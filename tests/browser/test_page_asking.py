@@ -281,3 +281,13 @@ def test_another_image_stops_the_answer_about_the_last(browser: "Browser", addre
     assert "What else?" in page.inner_text("#asked")
     assert page.locator("#history li").count() == 0
     page.close()
+
+
+def test_the_list_of_models_closes_when_the_tab_key_goes_on(browser: "Browser", address: str) -> None:
+    page = open_page(browser, address)
+    page.click("#model input")
+    page.wait_for_selector("[role=option]")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("[role=option]", state="detached")
+    assert not page.evaluate("document.activeElement.matches('#model input')")
+    page.close()
