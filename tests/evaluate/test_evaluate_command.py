@@ -15,6 +15,8 @@ from evaluate.card import TWIN_CARDS, own_reports, render_model_card, write_mode
 from evaluate.command import evaluate, twin_sources
 from evaluate.phantoms import evaluate_phantoms
 from evaluate.tables import TWINS, report_text
+from gazevlm_core.evaluation import predict as prediction
+from gazevlm_core.evaluation import views
 from gazevlm_core.evaluation.checkpoint_scores import read_scores, scores_of, write_scores
 from gazevlm_core.evaluation.floors import on_grid
 from gazevlm_core.evaluation.predict import first_answer_logits, predict, presence_margins
@@ -34,10 +36,12 @@ COUNT = 12
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_other_phantoms() -> Iterator[None]:
-    """Constant floors need no good constants here."""
+def few() -> Iterator[None]:
+    """Constant floors need no good constants here, and an untrained model never ends its reports by itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phantoms, "OTHER_PHANTOMS", 4)
+        for module in (prediction, views):
+            patch.setattr(module, "REPORT_TOKENS", 8)
         yield
 
 

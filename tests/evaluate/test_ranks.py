@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from evaluate import phantoms
 from gazevlm_core.datasets.splits import split_of
-from gazevlm_core.evaluation import dataset
+from gazevlm_core.evaluation import dataset, predict
 from gazevlm_core.ranks import Ranks, in_turns
 from tests.evaluation.test_dataset import IMAGES, make_folder
 from tests.fake_ranks import together
@@ -81,8 +81,10 @@ def test_what_one_process_raises_all_raise() -> None:
 
 
 PROGRAM = ("-m", "cli", "evaluate")
-# Constant floors need no good constants here, and intervals no width.
-FEW = {phantoms: {"OTHER_PHANTOMS": 4, "RESAMPLES": 40}, dataset: {"RESAMPLES": 40}}
+# Constant floors need no good constants here, intervals no width, and an untrained model never ends by itself.
+FEW = {
+    phantoms: {"OTHER_PHANTOMS": 4, "RESAMPLES": 40}, dataset: {"RESAMPLES": 40}, predict: {"REPORT_TOKENS": 8},
+}  # fmt: skip
 WITH_FEW = "\n".join([
     *(f"import {module.__name__}" for module in FEW),
     *(f"{module.__name__}.{name} = {value}" for module, values in FEW.items() for name, value in values.items()),
