@@ -18,6 +18,8 @@ Scheme = Literal["light", "dark"]
 Motion = Literal["reduce", "no-preference"]
 CLAIM = "<img src=x onerror=alert(1)> drawn phantoms"
 ANSWER_MS = 60_000
+SLOWLY = "What do you see? Say it slowly."  # four seconds at least
+BRIEF = {"MOST_TOKENS": "24"}  # of the other answers
 
 # Colours of the marks at places of the image, once its file is loaded and the whole path is shown.
 PIXELS = """async places => {
@@ -42,7 +44,7 @@ def talking_page(repository: Path, folder: Path) -> Iterator[str]:
     """Serve a model whose words come one by one, and an adapter for it. Yields the page's address."""
     model = make_talking_checkpoint(folder / "model", trained_on=CLAIM)
     make_adapter(model, folder / "adapters" / "other")
-    settings = {"GAZEVLM_MODEL": str(model), "GAZEVLM_ADAPTERS": str(folder / "adapters")}
+    settings = {**BRIEF, "GAZEVLM_MODEL": str(model), "GAZEVLM_ADAPTERS": str(folder / "adapters")}
     with serving(repository, ["-m", "tests.diagnose.talking_page"], folder / "log.txt", settings) as address:
         yield address
 

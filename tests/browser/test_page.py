@@ -15,6 +15,7 @@ from tests.browser.diagnose_page import (
     CLAIM,
     PIXELS,
     ROWS,
+    SLOWLY,
     answer_of,
     open_page,
     pick_example,
@@ -68,6 +69,7 @@ def test_path_appears_before_the_words_and_lies_where_it_should(
     page = open_page(browser, address, motion="no-preference")
     upload(page, phantom_file)
     wait_for_status(page, "Ready")
+    page.fill("#question textarea", SLOWLY)
     page.evaluate(RECORDER)
     page.click("#diagnose")
     wait_for_status(page, "Done in")

@@ -10,6 +10,7 @@ from PIL import Image
 from gazevlm_core.words import STOPPED_NOTE
 from phantoms.make import make_phantom
 from tests.browser.diagnose_page import (
+    SLOWLY,
     answer_of,
     open_page,
     pick_example,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
-SLOWLY = "What do you see? Say it slowly."  # four seconds at least
 FIRST_WORD = """() => new Promise(done => {
   const timer = setInterval(() => {
     if (!document.querySelector('#answer .gaze-answer')) return;
@@ -240,6 +240,7 @@ def test_no_image_and_no_question_are_explained(browser: "Browser", address: str
 def test_the_path_reaches_a_page_that_is_busy_while_the_words_come(browser: "Browser", address: str) -> None:
     page = open_page(browser, address)
     pick_example(page, "pleural effusion, severe")
+    page.fill("#question textarea", SLOWLY)
     page.evaluate(BUSY)
     page.click("#diagnose")
     wait_for_status(page, "Done in")

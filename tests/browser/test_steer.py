@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.diagnose_page import open_page, pick_example, wait_for_status
+from tests.browser.diagnose_page import BRIEF, SLOWLY, open_page, pick_example, wait_for_status
 from tests.browser.serving import serving
 from tests.diagnose.talking_model import make_talking_checkpoint
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 VIEWER = "document.querySelector('#viewer .gaze-viewer').viewer"
-SLOWLY = "What do you see? Say it slowly."
 NAMES = ("cardiomegaly", "pneumothorax", "edema")
 
 
@@ -24,7 +23,7 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("steered")
     glimpsed = {"num_glimpses": 3, "repeats": False, "use_offsets": True, "finding_names": NAMES}
     models = [make_talking_checkpoint(folder / "seeing", **glimpsed), make_talking_checkpoint(folder / "twin")]
-    settings = {"GAZEVLM_MODEL": ",".join(map(str, models))}
+    settings = {**BRIEF, "GAZEVLM_MODEL": ",".join(map(str, models))}
     with serving(repository, ["-m", "tests.diagnose.talking_page"], folder / "log.txt", settings) as address:
         yield address
 

@@ -1,12 +1,14 @@
 """Diagnose as `app.py` has it, beside a tab that is empty, since a page with all of them takes longer to open.
 
-Its model takes its time over a question with "slowly" in it: such an answer is stopped on its way.
+Its model takes its time over a question with "slowly" in it: such an answer is stopped on its way. Others have
+MOST_TOKENS, a variable, at most: a random model never ends by itself.
 """
 
 import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -20,16 +22,19 @@ from web.page import Tab, build_page, launch_options
 from web.settings import Settings
 
 WORD_S = 0.03
+MOST_TOKENS = int(os.environ.get("MOST_TOKENS", "128"))
 
 true_stream = GazeEngine.stream
 
 
 def stream(engine: GazeEngine, image: Any, question: str, options: Any) -> Iterator[Any]:
     """As the engine's own."""
-    with closing(true_stream(engine, image, question, options)) as steps:
+    slowly = "slowly" in question
+    given = options if slowly else replace(options, max_new_tokens=MOST_TOKENS)
+    with closing(true_stream(engine, image, question, given)) as steps:
         for step in steps:
             yield step
-            time.sleep(WORD_S if "slowly" in question else 0)
+            time.sleep(WORD_S if slowly else 0)
 
 
 def nothing(_: gr.Blocks) -> None:
