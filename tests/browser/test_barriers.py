@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from annotate.opening import open_teaching
 from scripts.page_states import submit_readings
-from tests.annotate.annotate_browser import click, working
+from tests.annotate.annotate_browser import click, settle, working
 from tests.browser.serving import SCHEMES, serving
 from web.settings import Settings
 
@@ -25,19 +25,16 @@ TOKEN = "the token of this test"
 WAIT_MS = 120_000
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 PARTS = ("intake", "images", "project", "exports", "audit")
-# Whether all lies in landmarks is never more than moderate, and takes long to find out.
+# Whether all lies in landmarks is never more than moderate, so nobody looks.
 SERIOUS = """async rules => {
   const chosen = rules ? {runOnly: rules} : {rules: {region: {enabled: false}}};
   const found = await axe.run(document, {resultTypes: ['violations'], ...chosen});
   return found.violations.filter(one => ['serious', 'critical'].includes(one.impact)).map(one =>
     `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ')}`);
 }"""
-# What was changed is on the screen, and nothing fades or slides any more; what turns for ever does not count.
-STILL = """async () => {
-  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-  return document.getAnimations().every(
-    one => one.playState !== 'running' || one.effect.getComputedTiming().iterations === Infinity);
-}"""
+# Nothing fades or slides any more; what turns for ever does not count.
+STILL = """() => document.getAnimations().every(
+  one => one.playState !== 'running' || one.effect.getComputedTiming().iterations === Infinity)"""
 OPEN_FOLDS = """selector => {
   for (const fold of document.querySelectorAll(`${selector} details:not([open])`)) fold.open = true;
   for (const fold of document.querySelectorAll(`${selector} .label-wrap:not(.open)`))
@@ -76,6 +73,7 @@ class Inspector:
             self.page.set_viewport_size(size)
             for scheme in SCHEMES:
                 self.page.emulate_media(color_scheme=scheme)
+                settle(self.page)  # from here on, what fades or slides to the new look is at it
                 self.page.wait_for_function(STILL)
                 # structure is the same in another scheme; colours are not
                 rules = None if scheme == "light" else ["color-contrast"]
