@@ -11,10 +11,10 @@ from finetune.config import FinetuneConfig
 from finetune.examples import supervises_gaze, trainable_questions
 from finetune.usual_place import Fitted
 from gazevlm_core.images import is_colored
-from gazevlm_core.model.adapters import keep_embedding_uncopied
 from gazevlm_core.model.configuration_gazevlm import MOST_FINDINGS, GazeConfig, GazeVLMConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.pointer import FINDING_ROWS, GazeHeads, grown_heads
+from gazevlm_core.model.token_rows import keep_embedding_uncopied
 from gazevlm_core.sample import DatasetError, Sample
 from gazevlm_core.training.gaze_order import GazeOrder
 from web.formatting import counted

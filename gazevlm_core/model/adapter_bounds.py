@@ -8,18 +8,18 @@ have bounds, and shapes are read from the heads of the files and compared with t
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from peft import LoraConfig
-from peft.tuners.tuners_utils import check_target_module_exists
-from peft.utils.other import get_pattern_key
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.pointer import GazeHeads
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 MOST_RANK, MOST_TOKENS, MOST_DIMENSIONS, LONGEST_NAME = 512, 4096, 5, 200
 MOST_HEAD_BYTES = 4 * 2**20  # of a safetensors file; a 7B model's LoRA on everything has a tenth of that
@@ -86,7 +86,7 @@ def check_lora(values: Mapping[str, Any]) -> None:
         raise BoundsError(f"its {first['loc'][0]} is out of bounds: {first['msg'][:LONGEST_NAME]}") from None
 
 
-def check_fit(model: nn.Module, config: LoraConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_fit(model: nn.Module, config: "LoraConfig", shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Check that the weights in a file are those of the layers that PEFT would build, in number and shape.
 
     Args:
@@ -97,6 +97,9 @@ def check_fit(model: nn.Module, config: LoraConfig, shapes: Mapping[str, tuple[i
     Raises:
         BoundsError: a weight has no counterpart, or another shape.
     """
+    from peft.tuners.tuners_utils import check_target_module_exists
+    from peft.utils.other import get_pattern_key
+
     ranks, due = config.rank_pattern or {}, dict.fromkeys(shapes)
     for name, module in model.named_modules():
         if not name or not check_target_module_exists(config, name):

@@ -7,19 +7,15 @@ what leaves the base's own weights alone is attached: LoRA, DoRA and rsLoRA, and
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from peft import LoraConfig, PeftModel, set_peft_model_state_dict
-from peft.tuners.trainable_tokens import TrainableTokensLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
-from torch.nn import functional
 
 from gazevlm_core.model.adapter_bounds import BASE, check_fit, check_heads, check_lora, read_shapes
 from gazevlm_core.model.backbones import BACKBONES
@@ -27,6 +23,9 @@ from gazevlm_core.model.checkpoint import first_line
 from gazevlm_core.model.configuration_gazevlm import GAZE_CONFIG_FILE, GazeConfig
 from gazevlm_core.model.modeling_gazevlm import HEADS, GazeVLM
 from gazevlm_core.model.pointer import GazeHeads
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 HEADS_FILE = "gaze_heads.safetensors"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -46,46 +45,13 @@ NOTES = frozenset({
 })  # fmt: skip
 MOST_JSON_BYTES = 2**20
 TRAINED_ON_IT = "give one that was trained on it"
-OFF = LoraConfig().to_dict()
 
 
 class AdapterError(ValueError):
     """An adapter that cannot be used; the message says why and what to do."""
 
 
-class TokenRows(TrainableTokensLayer):
-    """PEFT's layer of trained token rows, which puts their values into what its base layer gives.
-
-    PEFT's own writes them into a copy of the embedding at every pass, and at a tied output layer once more: 0.6 GB each
-    at the width of 3B, and as much for the gradients. Names and files of the weights are PEFT's.
-    """
-
-    def forward_adapters(
-        self, x: torch.Tensor, active_adapters: Sequence[str], *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
-        if self.disable_adapters or self.merged:
-            return super().forward_adapters(x, active_adapters, *args, **kwargs)
-        found = self.base_layer(x, *args, **kwargs)
-        for name in active_adapters:
-            ids = torch.tensor(self.token_indices[name], device=found.device)
-            rows = self.trainable_tokens_delta[name].to(self.base_layer.weight.dtype)
-            if isinstance(self.base_layer, nn.Linear):  # a tied output layer
-                found.index_copy_(-1, ids, functional.linear(x, rows).to(found.dtype))
-                continue
-            own = x[..., None] == ids  # [B, L, rows]
-            which = own.to(torch.uint8).argmax(dim=-1)
-            found = torch.where(own.any(dim=-1, keepdim=True), functional.embedding(which, rows), found)
-        return found
-
-
-def keep_embedding_uncopied(adapted: PeftModel) -> None:
-    """Make `TokenRows` of PEFT's layers of trained token rows, in place."""
-    for module in adapted.modules():
-        if type(module) is TrainableTokensLayer:
-            module.__class__ = TokenRows
-
-
-def save_adapter(adapted: PeftModel, folder: Path, state_dict: Mapping[str, torch.Tensor] | None = None) -> None:
+def save_adapter(adapted: "PeftModel", folder: Path, state_dict: Mapping[str, torch.Tensor] | None = None) -> None:
     """Write LoRA weights, new-token rows, heads and gaze configuration; the last one makes the folder an adapter.
 
     Args:
@@ -183,11 +149,13 @@ def _read_lora(folder: Path) -> dict[str, Any]:
     Raises:
         AdapterError: it is not readable, or not such an adapter's.
     """
-    values = _read_json(folder, PEFT_CONFIG_FILE)
+    from peft import LoraConfig  # late: a page without adapters has its first answer sooner
+
+    values, usual = _read_json(folder, PEFT_CONFIG_FILE), LoraConfig().to_dict()
     if not isinstance(values, dict):
         raise AdapterError(f"adapter {folder.name!r}: {PEFT_CONFIG_FILE} is not usable: it is no object")
     for name in sorted(values.keys() - LORA_FIELDS - NOTES):
-        if values[name] not in (None, False, OFF.get(name)):
+        if values[name] not in (None, False, usual.get(name)):
             raise AdapterError(
                 f"adapter {folder.name!r} sets {name[:40]} to {str(values[name])[:40]!r}; only LoRA, DoRA and rsLoRA "
                 "that leave the model's own weights alone are attached: train it with gazevlm finetune"
@@ -263,7 +231,7 @@ class AttachedAdapter:
     name: str
     stamp: tuple[object, ...]
     sees_as_base: bool
-    _peft: PeftModel
+    _peft: "PeftModel"
     _bare: _Bare
 
     def detach(self) -> None:
@@ -317,8 +285,12 @@ def attach_adapter(model: GazeVLM, folder: Path) -> AttachedAdapter:
         raise AdapterError(f"adapter {folder.name!r} does not fit this model: {reason}; {TRAINED_ON_IT}") from error
 
 
-def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> PeftModel:
+def _build(model: GazeVLM, folder: Path, values: Mapping[str, Any]) -> "PeftModel":
     """LoRA layers and rows of tokens around a model, with the adapter's weights; every weight has its counterpart."""
+    from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+
+    from gazevlm_core.model.token_rows import keep_embedding_uncopied
+
     check_lora(values)
     config = LoraConfig(**{name: values[name] for name in LORA_FIELDS & values.keys()}, inference_mode=True)
     shapes = read_shapes(folder / WEIGHTS_FILE)

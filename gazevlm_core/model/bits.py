@@ -15,7 +15,7 @@ COMPILE = torch.compile
 
 
 def import_bitsandbytes() -> None:
-    """Import it where it is installed; what imports it later (PEFT, transformers) finds it there."""
+    """Import it where it is installed; what imports it later (transformers, PEFT) finds it there."""
     if find_spec("bitsandbytes") is None:
         return
     torch.compile = compiled_later  # type: ignore[assignment]

@@ -13,8 +13,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from finetune.adapted import gaze_token_of
-from gazevlm_core.model.adapters import keep_embedding_uncopied
 from gazevlm_core.model.checkpoint import load_checkpoint
+from gazevlm_core.model.token_rows import keep_embedding_uncopied
 from gazevlm_core.options import Precision
 
 WRAPPED = {"Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock"}  # as docs/how-to/fine-tune-on-gpus.md names them

@@ -22,13 +22,13 @@ from gazevlm_core.model.adapters import (
     AdapterError,
     adapted_gaze_config,
     adapter_stamp,
-    keep_embedding_uncopied,
     save_adapter,
 )
 from gazevlm_core.model.backbones import BACKBONES
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.model.modeling_gazevlm import GazeVLM
 from gazevlm_core.model.places import UsualPlace
+from gazevlm_core.model.token_rows import keep_embedding_uncopied
 from gazevlm_core.options import DiagnoseOptions, Precision
 from tests.adapter_maker import make_adapter
 

@@ -1,4 +1,5 @@
-"""What a start does not need is not loaded: torch's compiler comes with the first function that is compiled."""
+"""What a start does not need is not loaded: torch's compiler comes with the first function that is compiled, and PEFT
+with the first adapter."""
 
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from diagnose.service import draw_example
 engine.diagnose(draw_example(0))
 assert "bitsandbytes" in sys.modules
 assert "{COMPILER}" not in sys.modules, "torch's compiler was loaded for an answer"
+assert "peft" not in sys.modules, "PEFT was loaded without an adapter"
 """
 
 
-def test_an_answer_loads_no_compiler(repository: Path) -> None:
+def test_an_answer_loads_neither_compiler_nor_peft(repository: Path) -> None:
     done = subprocess.run([sys.executable, "-c", START], cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
