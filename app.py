@@ -106,12 +106,11 @@ def open_models(settings: Settings) -> "dict[str, GazeEngine | LazyEngine]":
     Raises:
         CheckpointError: one cannot be loaded.
     """
-    from finetune.opening import ZERO_GPU_VARIABLE
     from gazevlm_core.inference import GazeEngine, LazyEngine
     from gazevlm_core.options import shipped_models
 
     first, *others = settings.model or shipped_models()
-    later = not settings.model and not os.environ.get(ZERO_GPU_VARIABLE)
+    later = not settings.model and not settings.spaces_zero_gpu
     engines: dict[str, GazeEngine | LazyEngine] = {first: GazeEngine.load(first)}
     for source in others:
         engines[source] = LazyEngine(source) if later else GazeEngine.load(source)

@@ -1,6 +1,5 @@
 """Opens what Adapt runs on: the jobs, and the service of the tab."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine, LazyEngine
 
 ADAPTERS = "adapters"
-ZERO_GPU_VARIABLE = "SPACES_ZERO_GPU"
 
 
 @dataclass(frozen=True)
@@ -82,5 +80,5 @@ def open_adapting(
         known = [config.base] if config.base in engines else []
         return memory_of_bases({base: facts_of(engines[base].load_now()) for base in known})(config)
 
-    zero_gpu = bool(os.environ.get(ZERO_GPU_VARIABLE, ""))
+    zero_gpu = bool(gate.settings.spaces_zero_gpu)
     return Adapting(jobs, AdaptService(gate, jobs, adapters, submissions, bases, memory, zero_gpu=zero_gpu))

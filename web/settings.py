@@ -29,7 +29,7 @@ LONGEST_FINDING, MOST_FINDINGS = 60, 20  # characters; further findings
 LARGEST_QUOTA, DEFAULT_UPLOADS_MB = 10_000, 4096
 # A Space is reached through proxies of the Hub alone, which have private addresses and add the visitor's to the header.
 SPACE_PROXIES = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8")
-UNPREFIXED = {"DATABASE_URL", "SYSTEM", "SPACE_ID", "OAUTH_CLIENT_SECRET"}  # names that others chose
+UNPREFIXED = {"DATABASE_URL", "SYSTEM", "SPACE_ID", "SPACES_ZERO_GPU", "OAUTH_CLIENT_SECRET"}  # names that others chose
 
 
 class SettingsError(ValueError):
@@ -135,6 +135,7 @@ class Settings(BaseModel):
 
     Args:
         system, space_id, oauth_client_secret: what the Hub sets on a Space whose visitors log in there.
+        spaces_zero_gpu: what it sets where each answer is given by a process of its own, on a shared GPU; else "".
         model: shipped names, folders, or Hub ids, the first one chosen at the start; empty for all that ship.
         adapter: folder of an adapter of the first model, chosen at the start, or None.
         adapters: folder whose subfolders are adapters to choose from, or None.
@@ -162,6 +163,7 @@ class Settings(BaseModel):
     system: str = ""
     space_id: str = ""
     oauth_client_secret: SecretStr = SecretStr("")
+    spaces_zero_gpu: str = ""
     model: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_models)] = ()
     adapter: DirectoryPath | None = Field(default=None, description="an adapter's folder")
     adapters: DirectoryPath | None = Field(default=None, description="the folder that holds the adapters' folders")
