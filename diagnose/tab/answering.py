@@ -12,7 +12,7 @@ from diagnose.service import Picture, Step, answer_steps, choose_picture
 from diagnose.tab import markup
 from diagnose.tab.form import Asking, asking_of
 from diagnose.tab.result import Result, ResultPanel, Shown, Visit, history
-from diagnose.tab.steering import LatestChanges, changed_result, result_of, steering_of
+from diagnose.tab.steering import changed_result, result_of, steering_of
 from gazevlm_core.scanpath import Fixation
 from gazevlm_core.words import UnknownQuestionError, check_question
 from web.markup import status as status_line
@@ -47,11 +47,10 @@ class Answering:
         self.controls = [page.status, page.start, page.stop]
 
     def answer(
-        self, sending: float, shown: Shown | None, visit: Visit | None, question: str, *settings: Any
+        self, sending: float, shown: Shown | None, visit: Visit, question: str, *settings: Any
     ) -> Generator[Values, None, None]:
         """Yield the path, then the words; then the same of what is compared. Nothing about an image that another
         one is about to replace, and nothing more once another image was chosen or the answer was stopped."""
-        visit = visit or Visit()
         if sending or (shown is not None and shown.turn != visit.images):
             yield {self.status: LOADING_LINE}
             return
@@ -126,11 +125,10 @@ class Answering:
                 next_s = time.monotonic() + STEP_S
 
     def steer(
-        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, visit: Visit | None, data: object
+        self, panel: ResultPanel, shown: Shown | None, visit: Visit, data: object
     ) -> Generator[Values, None, None]:
         """Yield what follows from a path that was changed by hand; nothing any more once it was changed again, or
         another image chosen."""
-        visit = visit or Visit()
         try:
             turn, path = changed_path(data)
             result = result_of(shown, panel.number)
@@ -138,7 +136,7 @@ class Answering:
             own = result.own or result
             yield self._controlling(WAITING, busy=True)
             for step in self._steps_along(path, own, shown):
-                if changes.latest(panel.number) > turn or shown.turn != visit.images:
+                if visit.latest_change(panel.number) > turn or shown.turn != visit.images:
                     return
                 changed = changed_result(own, step, path, turn)
                 first = shown.results[panel.number].steering != changed.steering
@@ -172,9 +170,7 @@ class Answering:
     def _controlling(self, text: str, *, busy: bool) -> Values:
         return dict(zip(self.controls, controls_at(text, busy=busy), strict=True))
 
-    def give_up(
-        self, panel: ResultPanel, shown: Shown | None, changes: LatestChanges, visit: Visit | None, ending: str
-    ) -> Values:
+    def give_up(self, panel: ResultPanel, shown: Shown | None, visit: Visit, ending: str) -> Values:
         """Return the path as it was before a change that came to nothing, or the changed one, whose words alone ended
         before their time; nothing where another question or image ended it."""
         if ending not in (STEERED, STOP):
@@ -182,8 +178,8 @@ class Answering:
         values = self._controlling(FAILED if ending == STEERED else STOPPED, busy=False)
         if shown is None or panel.number >= len(shown.results):
             return values
-        payload = shown.payload(panel.number, revealed=(visit or Visit()).revealed)
-        steering, latest = payload.steering or ViewerSteering(), changes.latest(panel.number)
+        payload = shown.payload(panel.number, revealed=visit.revealed)
+        steering, latest = payload.steering or ViewerSteering(), visit.latest_change(panel.number)
         if steering.turn != latest:
             steering = steering.model_copy(update={"turn": latest, "failed": True, "kept": steering.turn})
         return {**values, panel.viewer: payload.model_copy(update={"steering": steering})}
@@ -196,17 +192,16 @@ class Answering:
         return [f"{name}, temperature {way.path_temperature:g}" for name, way in zip(names, ways, strict=True)]
 
 
-def freed(shown: Shown | None, visit: Visit | None) -> tuple[Any, ...]:
+def freed(shown: Shown | None, visit: Visit) -> tuple[Any, ...]:
     """Return status line and buttons after an image or an answer; nothing while another image is on its way."""
-    if shown is not None and visit is not None and shown.turn != visit.images:
+    if shown is not None and shown.turn != visit.images:
         return gr.skip(), gr.skip(), gr.skip()
     return controls_at(None, busy=False)
 
 
-def stopped(visit: Visit | None) -> tuple[Any, ...]:
+def stopped(visit: Visit) -> tuple[Any, ...]:
     """End the present answer; returns why, then status line and buttons."""
-    if visit is not None:
-        visit.new_answer()
+    visit.new_answer()
     return STOP, *controls_at(STOPPED, busy=False)
 
 

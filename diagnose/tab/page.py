@@ -38,7 +38,7 @@ from diagnose.tab.answering import (
 from diagnose.tab.endpoints import add_endpoints
 from diagnose.tab.form import Asking, AskingForm, asking_of, from_query, how_of, preset_question, to_query
 from diagnose.tab.result import FindingsPanel, Result, ResultPanel, Shown, Visit
-from diagnose.tab.steering import LatestChanges, steering_of
+from diagnose.tab.steering import steering_of
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.words import LONGEST_QUESTION
 from web.blocks import MODEL_QUEUE
@@ -112,7 +112,6 @@ class DiagnosePage:
                 with gr.Column(min_width=0, elem_id="ask"):
                     self._questions()
         self.shown, self.ending, self.visit = remembered(), remembered(""), remembered(Visit())
-        self.changes = remembered(LatestChanges())
         self.sending = gr.Number(0, visible=False)  # whether the browser is sending a file
         panels = [part for panel in (*self.panels, self.findings) for part in panel.parts]
         self.about_image = [
@@ -183,30 +182,26 @@ class DiagnosePage:
     def _connect_steering(self, panel: ResultPanel, running: "Dependency") -> "Dependency":
         """Let a changed path end the answer about the one before, and ask anew; return the event that asks."""
 
-        def begin(changes: LatestChanges, visit: Visit | None, event: gr.EventData) -> str:
-            changes.note(panel.number, event._data)
-            if visit is not None:
-                visit.new_answer()
+        def begin(visit: Visit, event: gr.EventData) -> str:
+            visit.note_change(panel.number, event._data)
+            visit.new_answer()
             return STEERED
 
-        def steer(
-            shown: Shown | None, changes: LatestChanges, visit: Visit | None, event: gr.EventData
-        ) -> Generator[Values, None, None]:
-            yield from self.answering.steer(panel, shown, changes, visit, event._data)
+        def steer(shown: Shown | None, visit: Visit, event: gr.EventData) -> Generator[Values, None, None]:
+            yield from self.answering.steer(panel, shown, visit, event._data)
 
-        def give_up(shown: Shown | None, changes: LatestChanges, visit: Visit | None, ending: str) -> Values:
-            return self.answering.give_up(panel, shown, changes, visit, ending)
+        def give_up(shown: Shown | None, visit: Visit, ending: str) -> Values:
+            return self.answering.give_up(panel, shown, visit, ending)
 
         changed = panel.viewer.input
-        changed(begin, [self.changes, self.visit], self.ending, queue=False, trigger_mode="multiple", **QUIET)
+        changed(begin, self.visit, self.ending, queue=False, trigger_mode="multiple", **QUIET)
         changed(None, None, None, cancels=running, **QUIET)
         asked = changed(
-            steer, [self.shown, self.changes, self.visit], [*self.about_image, *self.controls[1:]],
+            steer, [self.shown, self.visit], [*self.about_image, *self.controls[1:]],
             concurrency_id=MODEL_QUEUE, concurrency_limit=1, trigger_mode="multiple", **QUIET,
         )  # fmt: skip
         asked.failure(
-            give_up, [self.shown, self.changes, self.visit, self.ending], [panel.viewer, *self.controls], queue=False,
-            **QUIET,
+            give_up, [self.shown, self.visit, self.ending], [panel.viewer, *self.controls], queue=False, **QUIET
         )
         for button in (self.start, self.stop):
             button.click(None, None, None, cancels=asked, **QUIET)
@@ -251,20 +246,20 @@ class DiagnosePage:
 
     # ---- the image --------------------------------------------------------------------------------------------------
     @show_errors
-    def _show_upload(self, path: str | None, visit: Visit | None) -> Values:
-        return self._newest(visit or Visit(), lambda turn: self._showing(
+    def _show_upload(self, path: str | None, visit: Visit) -> Values:
+        return self._newest(visit, lambda turn: self._showing(
             choose_picture(path, None), READY, turn, upload=path
         ))  # fmt: skip
 
     @show_errors
-    def _show_example(self, visit: Visit | None, event: gr.SelectData) -> Values:
+    def _show_example(self, visit: Visit, event: gr.SelectData) -> Values:
         number = event.index  # from the browser: anything
         if not isinstance(number, int) or not 0 <= number < len(EXAMPLES):
             raise ValueError("There is no such example; pick one from the gallery.")
-        return self._newest(visit or Visit(), lambda turn: {**self._showing_example(number, turn), self.upload: None})
+        return self._newest(visit, lambda turn: {**self._showing_example(number, turn), self.upload: None})
 
-    def _clear(self, visit: Visit | None) -> Values:
-        return self._newest(visit or Visit(), lambda _: self._blank(EMPTY))
+    def _clear(self, visit: Visit) -> Values:
+        return self._newest(visit, lambda _: self._blank(EMPTY))
 
     def _newest(self, visit: Visit, show: Callable[[int], Values]) -> Values:
         """Return what shows an image, and nothing of it where another one was chosen meanwhile."""
@@ -302,9 +297,8 @@ class DiagnosePage:
             **self.findings.blank(),
         }
 
-    def _reveal(self, shown: Shown | None, visit: Visit | None, revealed: bool) -> Values:
+    def _reveal(self, shown: Shown | None, visit: Visit, revealed: bool) -> Values:
         """Show what was drawn, or no longer; a path that is being changed by hand stays as it is."""
-        visit = visit or Visit()
         if shown is None or shown.example is None or shown.turn != visit.images:
             return {self.truth_text: gr.HTML("", visible=False)}
         visit.revealed = revealed
@@ -326,13 +320,12 @@ class DiagnosePage:
         earlier = [text for one in shown.exchanges() for text in (one.question, one.answer)] if shown else []
         return preset_question(preset, probabilities, earlier)
 
-    def opened(self, visit: Visit | None, request: gr.Request) -> Values:
+    def opened(self, visit: Visit, request: gr.Request) -> Values:
         """Return the models that there are now, and what the page's address asks for, or else an answer that was made
         beforehand; outputs are `opening`."""
         fresh = self.form.refreshed("", "")
         if not {field.name for field in fields(Asking)} & set(request.query_params):
-            chosen_already = visit is not None and visit.images > 0
-            return fresh if chosen_already else {**fresh, **self._opening()}
+            return fresh if visit.images else {**fresh, **self._opening()}  # an image may be chosen already
         try:
             asking = from_query(request.query_params, DEFAULT_QUESTION)
             for model in (asking.model, asking.second_model):

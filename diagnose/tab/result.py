@@ -1,7 +1,7 @@
 """One result on the page, and what the server remembers of a visitor's page between events."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 
 import gradio as gr
@@ -31,12 +31,14 @@ COMPARED = "compared"  # what the viewers of two results are linked by
 
 @dataclass
 class Visit:
-    """How often a visitor chose an image and asked: what works for an older turn ends, and what it made is dropped.
-    And whether they look at what was drawn, which what is on its way has to show as well."""
+    """How often a visitor chose an image and asked, and which change of a path is the latest: what works for an older
+    turn ends, and what it made is dropped. And whether they look at what was drawn, which what is on its way has to
+    show as well."""
 
     images: int = 0
     answers: int = 0
     revealed: bool = False
+    changes: dict[int, int] = field(default_factory=dict)  # viewer -> its latest change
 
     def new_image(self) -> int:
         """Begin another image, which ends the answer about the last one; returns its number."""
@@ -47,6 +49,16 @@ class Visit:
         """Begin another answer, or end the present one; returns its number."""
         self.answers += 1
         return self.answers
+
+    def note_change(self, viewer: int, data: object) -> None:
+        """Remember a change of a path as its event tells it; what is none is refused where it is answered."""
+        turn = data.get("turn") if isinstance(data, dict) else None
+        if isinstance(turn, int):
+            self.changes[viewer] = turn
+
+    def latest_change(self, viewer: int) -> int:
+        """Return the number of the latest change; 0 where there was none."""
+        return self.changes.get(viewer, 0)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""A path that is changed by hand on the page: whether a model follows it, and which change is the latest."""
+"""A path that is changed by hand on the page: whether a model follows it, and what becomes of its result."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diagnose.service import Step
 from diagnose.tab.result import Result, Shown
@@ -10,23 +10,6 @@ from web.viewer.payload import ViewerSteering
 
 if TYPE_CHECKING:
     from gazevlm_core.model.configuration_gazevlm import GazeConfig
-
-
-class LatestChanges:
-    """The latest change of each of a visitor's viewers, which what answers an older one looks up on its way."""
-
-    def __init__(self) -> None:
-        self._latest: dict[int, int] = {}
-
-    def note(self, viewer: int, data: Any) -> None:  # noqa: ANN401 - from a browser: anything
-        """Remember a change as its event tells it; what is none is refused where it is answered."""
-        turn = data.get("turn") if isinstance(data, dict) else None
-        if isinstance(turn, int):
-            self._latest[viewer] = turn
-
-    def latest(self, viewer: int) -> int:
-        """Return the number of the latest change; 0 where there was none."""
-        return self._latest.get(viewer, 0)
 
 
 def steering_of(gaze: "GazeConfig", name: str) -> ViewerSteering:

@@ -18,7 +18,7 @@ from diagnose.tab.answering import STEERED, STOP
 from diagnose.tab.form import how_of
 from diagnose.tab.page import DiagnosePage
 from diagnose.tab.result import Result, Shown, Visit
-from diagnose.tab.steering import LatestChanges, changed_result, result_of, steering_of
+from diagnose.tab.steering import changed_result, result_of, steering_of
 from gazevlm_core.model.configuration_gazevlm import GazeConfig
 from gazevlm_core.scanpath import Fixation
 from gazevlm_core.words import LOOP_NOTE, STOPPED_NOTE
@@ -63,13 +63,13 @@ def test_a_change_keeps_the_models_own_result_to_compare_with_and_go_back_to() -
 
 
 def test_the_latest_change_of_each_viewer_is_known_whatever_a_browser_sends() -> None:
-    turns = LatestChanges()
+    visit = Visit()
     for data in (None, 3, {}, {"turn": "5"}):
-        turns.note(0, data)
-    assert turns.latest(0) == 0
-    turns.note(0, {"turn": 4, "path": None})
-    turns.note(1, {"turn": 9})
-    assert (turns.latest(0), turns.latest(1)) == (4, 9)
+        visit.note_change(0, data)
+    assert visit.latest_change(0) == 0
+    visit.note_change(0, {"turn": 4, "path": None})
+    visit.note_change(1, {"turn": 9})
+    assert (visit.latest_change(0), visit.latest_change(1)) == (4, 9)
 
 
 class Model:
@@ -104,8 +104,8 @@ def page(model: Model) -> DiagnosePage:
         return DiagnosePage(model, model.ask)  # type: ignore[arg-type]
 
 
-def steer(page: DiagnosePage, shown: Shown, turns: LatestChanges, change: object) -> list[dict[Any, Any]]:
-    values = list(page.answering.steer(page.panels[0], shown, turns, None, change))
+def steer(page: DiagnosePage, shown: Shown, visit: Visit, change: object) -> list[dict[Any, Any]]:
+    values = list(page.answering.steer(page.panels[0], shown, visit, change))
     assert set().union(*values) <= {*page.about_image, *page.controls}, "what the event may change"
     return values
 
@@ -113,8 +113,8 @@ def steer(page: DiagnosePage, shown: Shown, turns: LatestChanges, change: object
 def test_findings_and_words_follow_a_changed_path_and_the_models_own_comes_back(
     page: DiagnosePage, model: Model
 ) -> None:
-    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0]
-    first, path, *_, last = steer(page, shown, turns, {"turn": 2, "path": [[0.1, 0.2, None], [0.5, 0.5, 210]]})
+    shown, visit, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), Visit(), page.panels[0]
+    first, path, *_, last = steer(page, shown, visit, {"turn": 2, "path": [[0.1, 0.2, None], [0.5, 0.5, 210]]})
     assert model.asked == [(Fixation(0.1, 0.2), Fixation(0.5, 0.5, 210.0))]
     assert panel.viewer not in first
     assert path[panel.viewer].steering.turn == 2
@@ -126,7 +126,7 @@ def test_findings_and_words_follow_a_changed_path_and_the_models_own_comes_back(
     how = how_of(result.asking, 0, result.changed_by_hand)
     assert how["look_at"] == [[one.x, one.y, one.duration_ms] for one in result.diagnosis.scanpath or ()]
     assert "link" not in how, "it would give the model's own path"
-    *_, back = steer(page, changed, turns, {"turn": 3, "path": None})
+    *_, back = steer(page, changed, visit, {"turn": 3, "path": None})
     assert "look_at" not in how_of(result.asking, 0, back[page.shown].results[0].changed_by_hand)
     assert len(model.asked) == 1, "it is known"
     assert back[page.shown].results[0].diagnosis is FOUND
@@ -140,55 +140,55 @@ def test_what_became_of_the_places_stands_at_the_image_and_is_no_warning(page: D
     model.found = found
     own = replace(OWN, diagnosis=replace(FOUND, notes=(loud,)))
     shown, panel = Shown(IMAGE, "a", example=0, results=(own,)), page.panels[0]
-    _, path, *_, last = steer(page, shown, LatestChanges(), {"turn": 2, "path": [[0.1, 0.2, None]]})
+    _, path, *_, last = steer(page, shown, Visit(), {"turn": 2, "path": [[0.1, 0.2, None]]})
     assert path[panel.viewer].steering.remark == merged
     assert merged not in last[panel.warning]
     assert loud in last[panel.warning]
     assert LOOP_NOTE in last[panel.warning]
     assert last[page.shown].results[0].diagnosis.notes == found.notes, "the record keeps all of them"
-    *_, back = steer(page, last[page.shown], LatestChanges(), {"turn": 3, "path": None})
+    *_, back = steer(page, last[page.shown], Visit(), {"turn": 3, "path": None})
     assert back[panel.viewer].steering.remark == ""
 
 
 def test_a_change_that_is_no_longer_the_latest_ends(page: DiagnosePage) -> None:
-    shown, turns = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges()
-    turns.note(0, {"turn": 5})
-    values = steer(page, shown, turns, {"turn": 4, "path": [[0.1, 0.2, None]]})
+    shown, visit = Shown(IMAGE, "a", example=0, results=(OWN,)), Visit()
+    visit.note_change(0, {"turn": 5})
+    values = steer(page, shown, visit, {"turn": 4, "path": [[0.1, 0.2, None]]})
     other = Visit(images=1)  # another image was chosen
     change = {"turn": 5, "path": [[0.1, 0.2, None]]}
-    values += page.answering.steer(page.panels[0], shown, turns, other, change)
+    values += page.answering.steer(page.panels[0], shown, other, change)
     assert all(page.panels[0].viewer not in one for one in values)
-    assert len(steer(page, shown, turns, {"turn": 5, "path": [[0.1, 0.2, None]]})) > 1
+    assert len(steer(page, shown, visit, {"turn": 5, "path": [[0.1, 0.2, None]]})) > 1
 
 
 def test_a_change_that_failed_gives_the_path_back(page: DiagnosePage) -> None:
-    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0]
+    shown, visit, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), Visit(), page.panels[0]
     with pytest.raises(gr.Error, match="not on the image"):
-        steer(page, shown, turns, {"turn": 1, "path": [[2, 0, None]]})
-    turns.note(0, {"turn": 1})
+        steer(page, shown, visit, {"turn": 1, "path": [[2, 0, None]]})
+    visit.note_change(0, {"turn": 1})
     for ending in (STEERED, STOP):
-        steering = page.answering.give_up(panel, shown, turns, None, ending)[panel.viewer].steering
+        steering = page.answering.give_up(panel, shown, visit, ending)[panel.viewer].steering
         assert (steering.turn, steering.failed, steering.kept) == (1, True, 0)
-    assert set(page.answering.give_up(panel, shown, turns, None, "")) == {page.status}, "another question"
+    assert set(page.answering.give_up(panel, shown, visit, "")) == {page.status}, "another question"
 
 
 def test_a_changed_path_whose_words_were_stopped_stays_the_visitors(page: DiagnosePage) -> None:
-    shown, turns, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0]
+    shown, visit, panel = Shown(IMAGE, "a", example=0, results=(OWN,)), Visit(), page.panels[0]
     change = {"turn": 2, "path": [[0.1, 0.2, None]]}
-    turns.note(0, change)
-    _, path, *_ = page.answering.steer(panel, shown, turns, None, change)
+    visit.note_change(0, change)
+    _, path, *_ = page.answering.steer(panel, shown, visit, change)
     half = path[page.shown]
     assert not half.results[0].finished
-    steering = page.answering.give_up(panel, half, turns, None, STOP)[panel.viewer].steering
+    steering = page.answering.give_up(panel, half, visit, STOP)[panel.viewer].steering
     assert (steering.turn, steering.failed) == (2, False)
-    turns.note(0, {"turn": 3, "path": None})  # and a further one, stopped before its path came
-    steering = page.answering.give_up(panel, half, turns, None, STOP)[panel.viewer].steering
+    visit.note_change(0, {"turn": 3, "path": None})  # and a further one, stopped before its path came
+    steering = page.answering.give_up(panel, half, visit, STOP)[panel.viewer].steering
     assert (steering.turn, steering.failed, steering.kept) == (3, True, 2)
 
 
 def test_what_is_revealed_during_a_change_lies_beside_it(page: DiagnosePage) -> None:
-    shown, turns, panel, visit = Shown(IMAGE, "a", example=0, results=(OWN,)), LatestChanges(), page.panels[0], Visit()
-    steps = page.answering.steer(panel, shown, turns, visit, {"turn": 2, "path": [[0.1, 0.2, None]]})
+    shown, panel, visit = Shown(IMAGE, "a", example=0, results=(OWN,)), page.panels[0], Visit()
+    steps = page.answering.steer(panel, shown, visit, {"turn": 2, "path": [[0.1, 0.2, None]]})
     next(steps)
     revealed = page._reveal(shown, visit, True)[panel.viewer]
     assert (revealed.beside, [one.role for one in revealed.paths]) == (True, ["model", "reader"])
@@ -215,7 +215,7 @@ def test_a_download_of_an_answer_that_was_stopped_says_so(
 def test_a_changed_path_keeps_its_place_beside_the_other_model(page: DiagnosePage) -> None:
     other = Result("two", FOUND, 1.0, finished=True, steering=BLIND)
     shown = Shown(IMAGE, "a", example=0, results=(OWN, other))
-    _, path, *_ = steer(page, shown, LatestChanges(), {"turn": 2, "path": [[0.1, 0.2, None]]})
+    _, path, *_ = steer(page, shown, Visit(), {"turn": 2, "path": [[0.1, 0.2, None]]})
     first, second = path[page.findings.chart].split("gaze-side-2\" data-links")
     assert "was 0.75" in first
     assert "<b>0.75</b>" in second
