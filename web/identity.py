@@ -1,23 +1,20 @@
 """Who somebody is and what they may do; asked by every handler for itself, since hiding a button protects nothing."""
 
-import hmac
 import logging
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Literal
 from urllib.parse import unquote
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from pydantic import SecretStr
 
 from web.guard import WebRequest, client_address
-from web.role_session import LONGEST_SESSION, ROLE_COOKIE, role_of
+from web.role_session import LONGEST_SESSION, ROLE_COOKIE, matching_tokens, role_of
 from web.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -210,16 +207,10 @@ class Gate:
         if not claim.token:
             kept = role_of(self.settings, claim.session) if claim.session else None
             return {kept} if kept else set()
-        given, settings = _digest(claim.token), self.settings
-        known: dict[Role, SecretStr] = {"admin": settings.admin_token, "reviewer": settings.reviewer_token}
-        # each is compared, and in constant time
-        same = {
-            role: hmac.compare_digest(given, _digest(token.get_secret_value())) and bool(token)
-            for role, token in known.items()
-        }
-        if any(same.values()):
-            return {role for role, right in same.items() if right}
-        by = f"who {claim.login}" if settings.on_space else f"from {claim.address}"
+        right = matching_tokens(self.settings, claim.token.encode("utf-8", "replace"))
+        if right:
+            return {*right}
+        by = f"who {claim.login}" if self.settings.on_space else f"from {claim.address}"
         of_all, of_them = self._rates.hit(WRONG_TOKENS, "token"), self._rates.hit(LIMITS["token"], "token", by)
         if not of_all and self._rates.hit(LOG_OF_THEM, "logged tokens"):
             log.warning("somebody is guessing tokens: more than %s wrong ones came in a minute", WRONG_TOKENS.amount)
@@ -231,11 +222,6 @@ class Gate:
         if self.settings.on_space:
             return f"ask whoever runs this Space to add your name to its {role}s."
         return f"enter the {role}'s token, which the program printed when it was started, or which its settings name."
-
-
-def _digest(token: str) -> bytes:
-    """Of one length for all tokens, so that a comparison does not tell that of the right one."""
-    return sha256(token.encode("utf-8", "replace")).digest()
 
 
 def _login_of(session: object) -> str | None:

@@ -30,6 +30,15 @@ def tokens_of(settings: Settings) -> Mapping[TokenRole, str]:
     return {role: token for role, token in tokens.items() if token}
 
 
+def matching_tokens(settings: Settings, given: bytes) -> Mapping[TokenRole, str]:
+    """Return the tokens that are the given one, by role, the higher one first; each is compared in constant time."""
+    digest = sha256(given).digest()  # of one length for all, so that a comparison does not tell that of the right token
+    return {
+        role: token for role, token in tokens_of(settings).items()
+        if hmac.compare_digest(digest, sha256(token.encode("utf-8", "replace")).digest())
+    }  # fmt: skip
+
+
 def sign(role: TokenRole, token: str, until: int) -> str:
     """Return the session of a role until a time, in s since 1970."""
     key = sha256(b"role session " + token.encode()).digest()
@@ -67,7 +76,8 @@ class RoleSessions:
             return
         message: Message = await receive()  # the guard has read and bounded it
         given = message.get("body", b"")[: LONGEST_TOKEN + 1]
-        session = self._session(given)
+        right, until = matching_tokens(self.settings, given), int(time.time()) + SESSION_S
+        session = next((sign(role, token, until) for role, token in right.items()), "")  # of the higher role
         if given and not session:
             await refuse(scope, send, 403, NO_ROLE)
             return
@@ -76,10 +86,3 @@ class RoleSessions:
         headers = [(b"set-cookie", "; ".join(parts).encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
-
-    def _session(self, given: bytes) -> str:
-        """Return the session that a token gives, of the higher role first; "" for none."""
-        for role, token in tokens_of(self.settings).items():
-            if hmac.compare_digest(sha256(given).digest(), sha256(token.encode()).digest()):
-                return sign(role, token, int(time.time()) + SESSION_S)
-        return ""
