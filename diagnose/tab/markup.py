@@ -64,7 +64,7 @@ def tables(diagnosis: Diagnosis, palette: Sequence[Color] = MODEL.colors, name: 
     if diagnosis.scanpath is None:
         return ""
     looked = f'<div id="{name}">{fixation_table(diagnosis)}</div>'
-    return dwell_bar(diagnosis.scanpath, palette) + looked + zone_table(diagnosis) + evidence(diagnosis)
+    return dwell_bar(diagnosis.scanpath, palette) + looked + zone_table(diagnosis.scanpath) + evidence(diagnosis)
 
 
 def details(titles: Sequence[str], tables: Sequence[str]) -> str:
@@ -80,27 +80,22 @@ def details(titles: Sequence[str], tables: Sequence[str]) -> str:
 
 
 def fixation_table(diagnosis: Diagnosis) -> str:
-    """Return order, position, patch, probability and dwell of each fixation; "" where there is no path."""
-    records = diagnosis.to_dict()["scanpath"]
-    if records is None:
-        return ""
+    """Return order, position, patch, probability and dwell of each fixation."""
     rows = [
         (str(order), f"{one['x']:.3f}", f"{one['y']:.3f}", str(one["patch_index"]), f"{one['probability']:.2f}",
          whole_ms(one["duration_ms"]))
-        for order, one in enumerate(records, start=1)
+        for order, one in enumerate(diagnosis.to_dict()["scanpath"], start=1)
     ]  # fmt: skip
     size = f"{diagnosis.grid.rows} \N{MULTIPLICATION SIGN} {diagnosis.grid.cols}"
     caption = f"Scanpath on a grid of {size} patches; x and y are fractions of the image"
     return small_table(("#", "x", "y", "patch", "prob.", "dwell\N{NO-BREAK SPACE}ms"), rows, caption)
 
 
-def zone_table(diagnosis: Diagnosis) -> str:
-    """Return fixations and dwell in each third of the image; "" where there is no path."""
-    if diagnosis.scanpath is None:
-        return ""
+def zone_table(scanpath: Scanpath) -> str:
+    """Return fixations and dwell in each third of the image."""
     rows = [
         (zone.zone, str(zone.fixations), whole_ms(zone.dwell_ms), f"{zone.share:.0%}")
-        for zone in zone_dwells(diagnosis.scanpath.fixations)
+        for zone in zone_dwells(scanpath.fixations)
     ]
     heads = ("zone", "fixations", "dwell\N{NO-BREAK SPACE}ms", "share")
     caption = "Thirds of the image, with the patient\N{RIGHT SINGLE QUOTATION MARK}s sides"

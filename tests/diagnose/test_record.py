@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from diagnose.record import RECORD_SCHEMA, ClaimRecord, DiagnosisRecord, FixationRecord, to_record
-from diagnose.tab.markup import badges, evidence, fixation_table, title, truth, warning, zone_table
+from diagnose.tab.markup import badges, evidence, fixation_table, tables, title, truth, warning, zone_table
 from diagnose.tab.markup import claims as markup_claims
 from diagnose.tab.result import Exchange, history
 from gazevlm_core.geometry import Window
@@ -141,11 +141,12 @@ def test_warning_holds_the_notes_and_is_empty_without_any() -> None:
     assert "Untrained" in warning(UNTRAINED)
     assert 'role="alert"' in warning(UNTRAINED)
     assert warning(FOUND) == ""
-    assert fixation_table(UNTRAINED) == zone_table(UNTRAINED) == ""
+    assert tables(UNTRAINED) == ""
 
 
 def test_zones_sum_the_dwell() -> None:
-    table = zone_table(FOUND)
+    assert FOUND.scanpath is not None
+    table = zone_table(FOUND.scanpath)
     assert "<td>right upper</td><td>1</td><td>210</td><td>50%</td>" in table
     assert "<td>left lower</td><td>1</td><td>-</td><td>50%</td>" in table
 

@@ -284,16 +284,10 @@
   gaze.patchAt = ({ rows, cols }, x, y) => Math.floor(y * rows) * cols + Math.floor(x * cols);
 
   /* The outline of one patch. */
-  gaze.drawPatch = (pen, view, grid, chosen) => {
+  gaze.drawPatch = (pen, view, { rows, cols }, patch) => {
+    const [col, row] = [patch % cols, Math.floor(patch / cols)],
+      [left, top] = view.toScreen((col * view.image.width) / cols, (row * view.image.height) / rows);
     [pen.strokeStyle, pen.lineWidth] = ["rgba(255, 255, 255, 0.8)", 1.5];
-    forEachPatch(view, grid, (patch, ...box) => patch === chosen && pen.strokeRect(...box));
+    pen.strokeRect(left, top, (view.image.width * view.scale) / cols, (view.image.height * view.scale) / rows);
   };
-
-  function forEachPatch(view, grid, draw) {
-    const [left, top] = view.toScreen(0, 0),
-      width = (view.image.width * view.scale) / grid.cols,
-      height = (view.image.height * view.scale) / grid.rows;
-    for (let patch = 0; patch < grid.rows * grid.cols; patch += 1)
-      draw(patch, left + (patch % grid.cols) * width, top + Math.floor(patch / grid.cols) * height, width, height);
-  }
 })((globalThis.GazeViewer ??= {}));
