@@ -123,7 +123,7 @@
       this.compared = paths.length > 0;
       if (!this.compared) this.truth = [];
       const value = { image: picture, width_px: image.width_px, height_px: image.height_px, grid: this.grid, paths };
-      await this.viewer.show({ ...value, description: "Image to annotate", message: "", in_step: true });
+      await this.viewer.show({ ...value, description: "Image to annotate", in_step: true });
       const toggle = this.viewer.controls.toolbar.querySelector("[data-toggle=marks]");
       if (!this.compared) toggle.disabled = false;
     }

@@ -103,7 +103,6 @@ class ViewerPayload(GradioModel):
     width_px: Annotated[int, Field(ge=1)] = 1
     height_px: Annotated[int, Field(ge=1)] = 1
     description: str = ""
-    message: str = ""
     grid: ViewerGrid | None = None
     paths: list[ViewerPath] = Field(default_factory=list)
     autoplay: bool = False

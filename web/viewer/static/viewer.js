@@ -6,8 +6,7 @@
     PAN_PX = 40,
     WINDOW_PER_PX = 1,
     END = Infinity;
-  const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, in_step: false, linked: "", message: "",
-    steering: null };
+  const EMPTY = { image: null, width_px: 1, height_px: 1, grid: null, paths: [], autoplay: false, in_step: false, linked: "", steering: null };
 
   gaze.Viewer = class Viewer {
     /* `emit(name, data)` gets "click" (a place on the image), "select" (a fixation) and "input" (a changed path).
@@ -188,7 +187,7 @@
       return this.coming.picture;
     }
 
-    #showMessage(text = this.value.message || (this.value.image ? "" : "No image yet")) {
+    #showMessage(text = this.value.image ? "" : "No image yet") {
       this.message.textContent = text;
       this.message.hidden = !text;
       const names = this.value.paths.map(path => `${path.name}, ${path.fixations.length} fixations`).join("; ");
