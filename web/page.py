@@ -22,7 +22,7 @@ from web.markup import INTRODUCTION, status
 from web.server import FairQueue, GuardedApp, own_folder
 from web.settings import Settings
 from web.theme import GazeTheme
-from web.uploads import EVERY_S, LIFE_S, MB
+from web.uploads import EVERY_S, LIFE_S
 
 SESSIONS = 256  # Gradio forgets no session before there are more; a quiet one is 50 KiB, a busy one a megabyte
 LONGEST_SENTENCE = 1000  # of an error; what is longer repeats what somebody sent
@@ -96,7 +96,7 @@ def launch_options(page: Page, settings: Settings | None = None) -> dict[str, An
     return {
         "theme": GazeTheme(), "head": STYLE + SCRIPT + page.tab_heads, "max_file_size": MAX_BYTES,
         "ssr_mode": False, "run_history": False, "enable_monitoring": False, "state_session_capacity": SESSIONS,
-        "_app": GuardedApp(settings.uploads_mb * MB, settings),
+        "_app": GuardedApp(settings),
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from web.fetch import FetchError, fetch
 from web.guard import Asgi, Guard, Receive, Scope, Send, address_of, client_address
 from web.role_session import RoleSessions
 from web.settings import Settings
-from web.uploads import UploadFolder, Uploads
+from web.uploads import MB, UploadFolder, Uploads
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 AT_ONCE = 4  # of each small handler
@@ -220,15 +220,14 @@ class GuardedApp(App):
     """Gradio's app behind the guard, with bounds on what is uploaded and fetched.
 
     Args:
-        most_bytes: what visitors may leave on the disk, all together.
-        settings: that have the tokens of roles.
+        settings: have the tokens of roles, and what visitors may leave on the disk, all together.
     """
 
-    def __init__(self, most_bytes: int, settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.role_settings = settings
         super().__init__(default_response_class=ORJSONResponse, openapi_url=None)
         self.state_holder, self.stop_event = FairStates(), StopEvent()
-        self.upload_folder = UploadFolder(Path(self.uploaded_file_dir), most_bytes, self._kept)
+        self.upload_folder = UploadFolder(Path(self.uploaded_file_dir), settings.uploads_mb * MB, self._kept)
         limit_fetching(self.upload_folder)
 
     def build_middleware_stack(self) -> Asgi:
