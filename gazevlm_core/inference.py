@@ -9,12 +9,11 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import torch
 from PIL import Image
 
-from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, TrainedOn, read_all_trained_on
 from gazevlm_core.generation import answers, sentence_shares, stream_text
 from gazevlm_core.geometry import PatchGrid
 from gazevlm_core.images import as_rgb, load_image
@@ -40,6 +39,9 @@ from gazevlm_core.records import Diagnosis, Glimpse, is_strange
 from gazevlm_core.sample import pixel_digest
 from gazevlm_core.scanpath import Place, fixations_at
 from gazevlm_core.words import check_question, recognised
+
+if TYPE_CHECKING:
+    from gazevlm_core.datasets.trained_on import TrainedOn
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Image.Image] | list[str] | list[Path] | list[ImageLike] | tuple[ImageLike, ...]
@@ -474,7 +476,7 @@ class LazyEngine:
             return self._engine
 
 
-def what_is_known(adapter: Path | None, model: str, revision: str = "") -> list[TrainedOn | None]:
+def what_is_known(adapter: Path | None, model: str, revision: str = "") -> "list[TrainedOn | None]":
     """Return what an adapter was trained on, None where it does not tell; and what a model was, where that tells.
 
     Args:
@@ -484,6 +486,8 @@ def what_is_known(adapter: Path | None, model: str, revision: str = "") -> list[
     Raises:
         CheckpointError: there is no such model, or provenance that cannot be read.
     """
+    from gazevlm_core.datasets.trained_on import PROVENANCE_FILE, read_all_trained_on  # late: it knows every data set
+
     beside = find_beside(model, PROVENANCE_FILE, revision)
     folders = [*([adapter] if adapter else []), *([beside.parent] if beside else [])]
     try:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import closing
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
-from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
 from gazevlm_core.records import Diagnosis
+
+if TYPE_CHECKING:
+    from gazevlm_core.datasets.trained_on import TrainedOn
 
 PLUS = " + "  # between a model and its adapter, in the names of what answers
 # Name of what answers ("" is the usual one), image, question, how to answer; the first record comes before any word.
@@ -39,7 +41,7 @@ class Model(Protocol):
         """Of its weights: another one once an adapter of that name was trained anew. Predictions are kept by it."""
 
     @property
-    def learned(self) -> Sequence[TrainedOn | None]:
+    def learned(self) -> "Sequence[TrainedOn | None]":
         """Whom and what it was trained on; None for a part of it that does not tell."""
 
 

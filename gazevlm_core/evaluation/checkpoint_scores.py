@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from gazevlm_core.datasets.trained_on import PROVENANCE_FILE
-from gazevlm_core.evaluation.report import PhantomReport, Role
+if TYPE_CHECKING:
+    from gazevlm_core.evaluation.report import PhantomReport, Role
 
 UNJUDGED = "not known whether better than its base: {why}"
 PASSED_BY_NOISE = "an earlier version judged it by a rule that noise passes"
@@ -47,7 +47,7 @@ class CheckpointScores:
     findings: dict[str, FindingScore]
 
 
-def scores_of(report: PhantomReport, role: Role = "model") -> CheckpointScores:
+def scores_of(report: "PhantomReport", role: "Role" = "model") -> CheckpointScores:
     """Return what is to lie beside a checkpoint whose finding head is trained.
 
     Args:
@@ -106,6 +106,8 @@ def read_verdict(folder: Path) -> str | None:
     Raises:
         ValueError: a file that is there and not as a training writes it.
     """
+    from gazevlm_core.datasets.trained_on import PROVENANCE_FILE  # late: it knows every data set
+
     path = folder / PROVENANCE_FILE
     if not path.is_file():
         return None
