@@ -212,24 +212,19 @@ def train_steps(
     """Steps until a quarter of the time is left, and how long they took."""
     import torch
 
-    from finetune.adapted import adapt_model, adapted_config
-    from finetune.examples import AdaptCollator, TrainingItems, draw_epochs
-    from finetune.trainer import AdaptTrainer, training_arguments
+    from benchmarks.qlora_speed import trained_parts
+    from finetune.examples import AdaptCollator
+    from finetune.trainer import AdaptTrainer
 
     device = engine.model.device
-    gaze = adapted_config(engine.gaze_config, config, cases, (), ())
-    adapted = adapt_model(engine.model, config, gaze, ())
     steps, images = config.max_steps or MOST_STEPS, config.batch_size * config.accumulation
-    arguments = training_arguments(
-        config, work.folder / f"checkpoints-{size}", steps, device=device.type, dtype=engine.checkpoint.dtype
-    )
-    items = TrainingItems(cases, draw_epochs(cases, config, steps * images), config, [{} for _ in cases])
+    adapted, arguments, items = trained_parts(config, cases, engine, steps, work.folder / size)
     seconds: list[float] = []
     clock = step_clock(lambda: work.left > work.seconds / 4, seconds)
     trainer = AdaptTrainer(
         model=adapted, args=arguments, train_dataset=items, callbacks=[clock],
         heads_learning_rate=config.heads_learning_rate,
-        data_collator=AdaptCollator(engine.processor, gaze, store=store),
+        data_collator=AdaptCollator(engine.processor, engine.gaze_config, store=store),
     )  # fmt: skip
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -5,6 +5,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Figure(NamedTuple):
+    """One line of the table of `make bench`."""
+
+    key: str
+    value: float
+    meaning: str
 
 
 def interleaved_medians(tasks: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -47,10 +57,14 @@ def import_seconds(module: str, repeats: int = 7) -> float:
 
 
 def peak_megabytes(code: str) -> float:
-    """Peak resident memory of a fresh interpreter that runs `code`, in MB; Linux only.
-
-    Read from /proc, because getrusage's peak is inherited from the process that started it.
-    """
-    tail = "\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+    """Peak resident memory of a fresh interpreter that runs `code`, in MB; see `own_peak_megabytes`."""
+    tail = "\nfrom benchmarks.measure import own_peak_megabytes; print(own_peak_megabytes())"
     done = subprocess.run([sys.executable, "-c", code + tail], check=True, capture_output=True, text=True)
-    return float(done.stdout.strip().splitlines()[-1]) * 1024 / 1e6
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def own_peak_megabytes() -> float:
+    """Peak resident memory of this process in MB; Linux only, from /proc, because getrusage's peak is inherited from
+    the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6

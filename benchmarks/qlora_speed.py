@@ -20,13 +20,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from benchmarks.measure import Figure, own_peak_megabytes
+
 if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import TrainingArguments
+
     from finetune.base import Base
     from finetune.config import FinetuneConfig
+    from finetune.examples import TrainingItems
+    from gazevlm_core.inference import GazeEngine
     from gazevlm_core.sample import Sample
 
 Side = Literal["ours", "plain"]
@@ -102,7 +109,7 @@ def train_side(side: Side, data: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         train = _train_ours if side == "ours" else _train_plain
         seconds, loss = train(config, cases, base, steps, Path(folder))
-    typer.echo(json.dumps(asdict(Trained(steps * BATCH / seconds, _peak_mb(), loss))))
+    typer.echo(json.dumps(asdict(Trained(steps * BATCH / seconds, own_peak_megabytes(), loss))))
 
 
 def _train_ours(
@@ -113,7 +120,7 @@ def _train_ours(
     from finetune.features import FeatureStore, fill_features
     from finetune.trainer import AdaptTrainer
 
-    adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
+    adapted, arguments, items = trained_parts(config, cases, base.engine, steps, folder)
     store = FeatureStore(
         folder / "features", base.fingerprint, base.pixel_limits, base.engine.checkpoint.dtype
     )
@@ -135,7 +142,7 @@ def _train_plain(
 
     from gazevlm_core.training.collator import GazeCollator
 
-    adapted, arguments, items = _same_for_both(config, cases, base, steps, folder)
+    adapted, arguments, items = trained_parts(config, cases, base.engine, steps, folder)
     arguments.train_sampling_strategy = "sequential"  # the items are in their drawn order already
 
     trainer = Trainer(
@@ -147,28 +154,20 @@ def _train_plain(
     return time.perf_counter() - start, loss
 
 
-def _same_for_both(
-    config: "FinetuneConfig", cases: "list[Sample]", base: "Base", steps: int, folder: Path
-) -> tuple[Any, Any, Any]:
-    """PEFT model, arguments of the Trainer, and items in the order in which they are learned."""
+def trained_parts(
+    config: "FinetuneConfig", cases: "Sequence[Sample]", engine: "GazeEngine", steps: int, folder: Path
+) -> "tuple[PeftModel, TrainingArguments, TrainingItems]":
+    """PEFT model, arguments of the Trainer, and items in the order in which they are learned, on one process."""
     from finetune.adapted import adapt_model, adapted_config
     from finetune.examples import TrainingItems, draw_epochs
     from finetune.trainer import training_arguments
 
-    gaze = adapted_config(base.engine.gaze_config, config, cases, (), ())
-    adapted = adapt_model(base.engine.model, config, gaze, ())
-    draws = draw_epochs(cases, config, steps * BATCH)
-    checkpoint = base.engine.checkpoint
+    adapted = adapt_model(engine.model, config, adapted_config(engine.gaze_config, config, cases, (), ()), ())
+    draws = draw_epochs(cases, config, steps * config.batch_size * config.accumulation)
     arguments = training_arguments(
-        config, folder / "checkpoints", steps, device=checkpoint.model.device.type, dtype=checkpoint.dtype
+        config, folder / "checkpoints", steps, device=engine.model.device.type, dtype=engine.checkpoint.dtype
     )
     return adapted, arguments, TrainingItems(cases, draws, config, [{} for _ in cases])
-
-
-def _peak_mb() -> float:
-    """Peak resident memory of this process; getrusage's would be inherited from the process that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
 
 
 # ---- in the parent --------------------------------------------------------------------------------------------------
@@ -209,12 +208,12 @@ def measure(rounds: int, images: int, side_px: int = SIDE_PX) -> list[dict[Side,
     return found
 
 
-def qlora_figures(rounds: int = 5, images: int = 96) -> list[tuple[str, float, str]]:
-    """Lines of `make bench`: key, value, meaning."""
+def qlora_figures(rounds: int = 5, images: int = 96) -> list[Figure]:
+    """What `make bench` shows of it."""
     speed, memory = ratios(measure(rounds, images))
     return [
-        ("qlora_speedup", speed, "samples/s of fine-tuning, over the plain Trainer"),
-        ("qlora_peak_memory_ratio", memory, "peak memory of the same"),
+        Figure("qlora_speedup", speed, "samples/s of fine-tuning, over the plain Trainer"),
+        Figure("qlora_peak_memory_ratio", memory, "peak memory of the same"),
     ]
 
 

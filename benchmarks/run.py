@@ -6,12 +6,14 @@
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from benchmarks.measure import Figure, import_seconds, interleaved_medians, peak_megabytes, run_python
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,15 +34,6 @@ BARS = {
     "glimpse_overhead_3b_width": 1.25, "changed_path_answer_nano": 0.5, "changed_path_answer_3b_width": 0.5,
     "import_gazevlm_core_s": 0.3, "qlora_peak_memory_ratio": 1.0, "cold_start_over_imports": 1.15,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    key: str
-    value: float
-    meaning: str
 
 
 def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[Figure]:
@@ -74,11 +67,8 @@ def overheads(
 ) -> list[Figure]:
     """What looking costs on one model: overhead, time to the path, the walks' share of the pass; and what questions
     about one image gain by sharing it."""
-    from dataclasses import replace
-
     import torch
 
-    from benchmarks.measure import interleaved_medians
     from gazevlm_core.findings import FINDING_NAMES, presence_question
     from gazevlm_core.model.outputs import PrefillOutput
     from gazevlm_core.model.path_sampling import choose_path
@@ -152,7 +142,6 @@ def steering_figures(engine: "GazeEngine", image: "Image.Image", suffix: str, re
     new places, and one of which a single place was moved, as on the page."""
     from itertools import count
 
-    from benchmarks.measure import interleaved_medians
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.options import DEFAULT_QUESTION, DiagnoseOptions
     from gazevlm_core.scanpath import fixations_at
@@ -188,7 +177,6 @@ def steering_figures(engine: "GazeEngine", image: "Image.Image", suffix: str, re
 def _batch_speedup(engine: "GazeEngine", repeats: int) -> float:
     from PIL import Image
 
-    from benchmarks.measure import interleaved_medians
     from gazevlm_core.inference import GazeEngine
     from gazevlm_core.options import DEFAULT_QUESTION
     from phantoms.make import make_phantom
@@ -235,7 +223,6 @@ def page_figures(repeats: int) -> list[Figure]:
     """What the page adds to an answer: drawing, exports, and the time until the first diagnosis of a fresh process."""
     from PIL import Image
 
-    from benchmarks.measure import interleaved_medians, run_python
     from gazevlm_core.overlay import draw_overlay
     from gazevlm_core.replay import ReplayFormat, draw_replay, save_replay
     from phantoms.make import make_phantom
@@ -306,7 +293,6 @@ def main(
     wide_layers: Annotated[int, typer.Option(help="Layers of the 3B-wide model, text and vision each.", min=1)] = 2,
 ) -> None:
     """Measure, print and save."""
-    from benchmarks.measure import import_seconds, peak_megabytes
     from benchmarks.qlora_speed import qlora_figures
     from benchmarks.score_speed import score_figures
     from benchmarks.store_speed import store_figures
@@ -318,7 +304,7 @@ def main(
     figures += gaze_figures("gazevlm-nano", "nano", repeats, side_px=512)
     figures += page_figures(repeats)
     figures += viewer_figures()
-    figures += [Figure(*figure) for figure in (*score_figures(), *store_figures(), *qlora_figures())]
+    figures += [*score_figures(), *store_figures(), *qlora_figures()]
     with tempfile.TemporaryDirectory() as folder:
         wide = Path(folder) / "wide"
         make_large(wide, text_layers=wide_layers, vision_layers=wide_layers, untied=False, shard="400MB")

@@ -11,6 +11,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.measure import Figure
 from gazevlm_core.datasets.scanpath_files import FiledPath, ScanpathFile
 from gazevlm_core.evaluation.comparison import score_files
 from gazevlm_core.metrics.multimatch import multimatch
@@ -23,7 +24,6 @@ SHORT, LONG = 10, 20  # fixations
 USUAL = 10
 MULTIMATCH_PAIRS, ORACLE_PAIRS = 2_000, 60
 SIDE_PX = 1000.0
-Line = tuple[str, float, str]
 
 
 def random_file(number: int, length: int, seed: int) -> ScanpathFile:
@@ -46,8 +46,8 @@ def seconds_to_score(number: int, length: int, jobs: int) -> float:
     return time.perf_counter() - start
 
 
-def score_figures() -> list[Line]:
-    """Key, value and meaning of each figure."""
+def score_figures() -> list[Figure]:
+    """How fast random paths are scored."""
     jobs = os.cpu_count() or 1
     seconds_to_score(FEW, SHORT, jobs)  # starts the processes
     few, many, long = (
@@ -55,15 +55,15 @@ def score_figures() -> list[Line]:
     )
     one = seconds_to_score(FEW, USUAL, 1) / FEW
     return [
-        ("score_pairs_per_s", 1 / many, f"pairs of {USUAL} fixations, every metric with every floor, {jobs} processes"),
-        ("score_growth_with_count", many / few, f"time per pair, {MANY:,} pairs over {FEW:,}"),
-        ("score_growth_with_length", long / few, f"time per pair, {LONG} fixations over {SHORT}"),
-        ("score_processes_speedup", one / few, f"one process over {jobs}, {FEW:,} pairs"),
+        Figure("score_pairs_per_s", 1 / many, f"pairs of {USUAL} fixations, metrics and floors, {jobs} processes"),
+        Figure("score_growth_with_count", many / few, f"time per pair, {MANY:,} pairs over {FEW:,}"),
+        Figure("score_growth_with_length", long / few, f"time per pair, {LONG} fixations over {SHORT}"),
+        Figure("score_processes_speedup", one / few, f"one process over {jobs}, {FEW:,} pairs"),
         *multimatch_figure(),
     ]
 
 
-def multimatch_figure() -> list[Line]:
+def multimatch_figure() -> list[Figure]:
     """MultiMatch against its published implementation; nothing where that is not installed."""
     if find_spec("multimatch_gaze") is None:
         typer.echo("no multimatch-gaze: MultiMatch is not compared (make test installs it)", err=True)
@@ -80,7 +80,7 @@ def multimatch_figure() -> list[Line]:
     for one, other in zip(*tables, strict=True):
         docomparison(one, other, screensize=[SIDE_PX, SIDE_PX])
     published = (time.perf_counter() - start) / ORACLE_PAIRS
-    return [("multimatch_speed_ratio", published / own, "time per pair, multimatch-gaze over ours")]
+    return [Figure("multimatch_speed_ratio", published / own, "time per pair, multimatch-gaze over ours")]
 
 
 def _table(path: Scanpath) -> np.ndarray:

@@ -29,6 +29,7 @@ from annotate.store.queue import QueueEntry, band_of
 from annotate.store.store import AnnotationStore
 from annotate.store.submissions import receipt_id_of
 from annotate.store.tables import COUNTERS, IMAGES, PEOPLE, SEEN, SUBMISSIONS, values_of
+from benchmarks.measure import Figure
 from gazevlm_core.annotation import Annotation, Click, Client, canonical_json, to_values
 from gazevlm_core.scanpath import Fixation, Scanpath
 
@@ -42,7 +43,6 @@ PER_IMAGE = 10  # stored annotations of each image, of the 12 it wants
 BUSIEST = 10_000  # annotations of the busiest annotator at most
 ROWS_AT_ONCE = 20_000
 PROBES = 60
-Line = tuple[str, float, str]
 
 
 def annotation_of(
@@ -203,21 +203,21 @@ def next_task_ms(folder: Path, number: int) -> float:
     return statistics.median(times)
 
 
-def store_figures(seconds: float = SECONDS, sizes: tuple[int, ...] = SIZES) -> list[Line]:
-    """Key, value and meaning of each figure."""
-    lines: list[Line] = []
+def store_figures(seconds: float = SECONDS, sizes: tuple[int, ...] = SIZES) -> list[Figure]:
+    """How fast the store acknowledges and finds tasks."""
+    lines: list[Figure] = []
     for clients in CLIENTS:
         with tempfile.TemporaryDirectory() as folder:
             rate, p99_ms, share = submission_figures(Path(folder), clients, seconds)
-        lines.append((f"store_submissions_per_s_{clients}", rate, f"durable, {clients} clients, SQLite"))
-        lines.append((f"store_submissions_share_of_commits_{clients}", share, "the same, over bare SQLite commits"))
-        lines.append((f"store_submit_p99_ms_{clients}", p99_ms, f"ms until acknowledged, {clients} clients"))
+        lines.append(Figure(f"store_submissions_per_s_{clients}", rate, f"durable, {clients} clients, SQLite"))
+        lines.append(Figure(f"store_submissions_share_of_commits_{clients}", share, "the same, over bare commits"))
+        lines.append(Figure(f"store_submit_p99_ms_{clients}", p99_ms, f"ms until acknowledged, {clients} clients"))
     medians = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             medians.append(next_task_ms(Path(folder), size))
-        lines.append((f"store_next_task_ms_{size}", medians[-1], f"ms to the next task, {size:,} stored"))
-    lines.append(("store_next_task_growth", medians[-1] / medians[0], f"{sizes[-1]:,} stored over {sizes[0]:,}"))
+        lines.append(Figure(f"store_next_task_ms_{size}", medians[-1], f"ms to the next task, {size:,} stored"))
+    lines.append(Figure("store_next_task_growth", medians[-1] / medians[0], f"{sizes[-1]:,} stored over {sizes[0]:,}"))
     return lines
 
 

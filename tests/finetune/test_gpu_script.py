@@ -1,4 +1,4 @@
-"""The script for a GPU in ten minutes: its budget, what it installs, and its small form on a CPU."""
+"""The script for a GPU in ten minutes: its budget, and its small form on a CPU."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.gpu import BUDGET_S, PARTS, last_json, missing, run_parts
+from benchmarks.gpu import BUDGET_S, PARTS, last_json, run_parts
 from benchmarks.gpu_parts import PARTS as WORK
 from benchmarks.gpu_parts import Work, outcomes
 
@@ -54,33 +54,6 @@ def test_a_slow_part_takes_nothing_of_the_others() -> None:
     assert all("not_run" not in values for values in found.values())
     assert all(allowed[part] >= share - gpu.ENDING_S for part, share in PARTS.items())
     assert budget(BUDGET_S, {})[1]["tests"] > 130, "what others left over may be used"
-
-
-def test_what_is_installed_is_what_is_missing_and_never_torch(tmp_path: Path) -> None:
-    lines = ("torch>=99", "numpy>=2", "# no_such", "No_Such-Thing[extra]>=1,<2  # why", "gradio>=99", "")
-    (tmp_path / "list.txt").write_text("\n".join(lines))
-    assert missing([tmp_path / "list.txt"]) == ["No_Such-Thing[extra]>=1,<2"]
-
-
-def test_wheels_are_asked_for_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands: list[list[str]] = []
-
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        commands.append(command)
-        held = Path(command[command.index("--constraint") + 1]).read_text()
-        assert held == f"torch=={gpu.version('torch')}\n"
-        return subprocess.CompletedProcess(command, 1, "", "no matching wheel")
-
-    monkeypatch.setattr(gpu.subprocess, "run", run)
-    found = gpu.install(["peft"], tmp_path, 9)
-    assert found["failed"] == "no matching wheel"
-    assert {"--no-index", "--find-links", str(tmp_path), "peft"} <= set(commands[0])
-
-
-def test_it_begins_without_any_library(repository: Path) -> None:
-    code = "import sys, benchmarks.gpu; print(sorted({'torch', 'numpy', 'typer', 'pydantic'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 def test_figures_of_a_part_that_was_cut_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
