@@ -24,7 +24,7 @@ from web.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from annotate.opening import Teaching
     from diagnose.catalogue import Catalogue
-    from finetune.opening import Adapting
+    from finetune.jobs.service import JobService
     from finetune.tab.service import AdaptService
     from gazevlm_core.inference import GazeEngine, LazyEngine
     from web.blocks import Page
@@ -79,8 +79,8 @@ def main() -> None:
         adapters = settings.adapters or make_adapters_folder(settings.data)
         catalogue = Catalogue(engines, adapter=settings.adapter, adapters=adapters)
         teaching = open_teaching(settings)
-        adapting = open_adapting(settings.data, adapters, teaching.gate, StoreTrainingData(teaching.store), engines)
-        adapting.start()
+        jobs, adapt = open_adapting(settings.data, adapters, teaching.gate, StoreTrainingData(teaching.store), engines)
+        jobs.start()
     except (CheckpointError, AdapterError, StoreError, ValueError) as error:
         sys.exit(f"gazevlm: {error}")
 
@@ -93,10 +93,10 @@ def main() -> None:
     teaching.start()
     signal.signal(signal.SIGTERM, interrupt)  # after `start`, whose sync would end the process by itself
     try:
-        page = build_app(catalogue, teaching, adapting.service, gpu=spaces.GPU(duration=duration))
+        page = build_app(catalogue, teaching, adapt, gpu=spaces.GPU(duration=duration))
         page.launch(**launch_options(page, settings), mcp_server=settings.mcp)
     finally:
-        close(adapting, teaching)
+        close(jobs, teaching)
 
 
 def open_models(settings: Settings) -> "dict[str, GazeEngine | LazyEngine]":
@@ -123,9 +123,9 @@ def interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def close(adapting: "Adapting", teaching: "Teaching") -> None:
+def close(jobs: "JobService", teaching: "Teaching") -> None:
     """Let a training keep a checkpoint while annotations are synced: a Space is killed half a minute after SIGTERM."""
-    pausing = threading.Thread(target=adapting.close, name="close-jobs")
+    pausing = threading.Thread(target=jobs.close, name="close-jobs")
     pausing.start()
     teaching.close()
     pausing.join()

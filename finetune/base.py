@@ -11,8 +11,7 @@ from typing import Any
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.memory import sizes_of
-from finetune.room import BaseFacts
+from finetune.room import BaseFacts, facts_of
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.inference import GazeEngine, what_is_known
 from gazevlm_core.model.checkpoint import (
@@ -101,12 +100,7 @@ def facts_before(config: FinetuneConfig, revision: str = "") -> tuple[BaseFacts,
     values = load_config(where, config.base, processor, **pinned)
     limit_pixels(processor, config)
     on_gpu = pick_device(own_device(config.device)).type == "cuda"
-    facts = BaseFacts(
-        sizes_of(values.to_dict()), held_as(values, config.precision), on_gpu,
-        int(processor.image_processor.size["longest_edge"]), values.gaze_config.num_gaze_tokens,
-        values.gaze_config.num_glimpse_tokens,
-    )  # fmt: skip
-    return facts, processor
+    return facts_of(values, processor, held_as(values, config.precision), on_gpu=on_gpu), processor
 
 
 def limit_pixels(processor: GazeVLMProcessor, config: FinetuneConfig) -> None:

@@ -1,14 +1,14 @@
 """Opens what Adapt runs on: the jobs, and the service of the tab."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.config import FinetuneConfig
 from finetune.jobs.job import JOBS, JobError
 from finetune.jobs.service import JobService
-from finetune.tab.estimate import facts_of, memory_of_bases
+from finetune.room import facts_of
+from finetune.tab.estimate import memory_sentence
 from finetune.tab.service import AdaptService
 from web.identity import Gate
 from web.training_data import TrainingData
@@ -17,31 +17,6 @@ if TYPE_CHECKING:
     from gazevlm_core.inference import GazeEngine, LazyEngine
 
 ADAPTERS = "adapters"
-
-
-@dataclass(frozen=True)
-class Adapting:
-    """What Adapt runs on, until `close`.
-
-    Args:
-        jobs: trainings as processes of their own.
-        service: what the tab can do.
-    """
-
-    jobs: JobService
-    service: AdaptService
-
-    def start(self) -> None:
-        """Go on with the jobs that were left behind.
-
-        Raises:
-            JobError: another program holds them.
-        """
-        self.jobs.start()
-
-    def close(self) -> None:
-        """Let a running job keep a checkpoint; it goes on at the next start."""
-        self.jobs.close()
 
 
 def make_adapters_folder(data: Path) -> Path:
@@ -60,8 +35,8 @@ def make_adapters_folder(data: Path) -> Path:
 
 def open_adapting(
     data: Path, adapters: Path, gate: Gate, submissions: TrainingData, engines: Mapping[str, "GazeEngine | LazyEngine"]
-) -> Adapting:
-    """Open it; nothing runs yet.
+) -> tuple[JobService, AdaptService]:
+    """Open the trainings, of which none runs before `JobService.start`, and what the tab can do with them.
 
     Args:
         data: folder of all that the app keeps.
@@ -77,8 +52,10 @@ def open_adapting(
     bases = {engine.facts.model_id: source for source, engine in engines.items()}
 
     def memory(config: FinetuneConfig) -> str:
-        known = [config.base] if config.base in engines else []
-        return memory_of_bases({base: facts_of(engines[base].load_now()) for base in known})(config)
+        engine = engines[config.base].load_now()
+        device, precision = engine.model.device.type, engine.checkpoint.precision
+        facts = facts_of(engine.model.config, engine.processor, precision, on_gpu=device == "cuda")
+        return memory_sentence(config, facts)
 
     zero_gpu = bool(gate.settings.spaces_zero_gpu)
-    return Adapting(jobs, AdaptService(gate, jobs, adapters, submissions, bases, memory, zero_gpu=zero_gpu))
+    return jobs, AdaptService(gate, jobs, adapters, submissions, bases, memory, zero_gpu=zero_gpu)

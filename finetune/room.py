@@ -4,10 +4,15 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finetune.config import ConfigError, FinetuneConfig, Optimizer
-from finetune.memory import FLOAT32, GIGA, OPTIMIZER_BYTES, Memory, ModelSizes, memory_of
+from finetune.memory import FLOAT32, GIGA, OPTIMIZER_BYTES, Memory, ModelSizes, memory_of, sizes_of
 from gazevlm_core.options import Attention, Precision
+
+if TYPE_CHECKING:
+    from gazevlm_core.model.configuration_gazevlm import GazeVLMConfig
+    from gazevlm_core.model.processing_gazevlm import GazeVLMProcessor
 
 WORDS = 128  # of one image: question and answer
 GLIMPSE_TOKENS = 11  # of one glimpse of the usual size
@@ -36,6 +41,16 @@ class BaseFacts:
     most_pixels: int
     gaze_tokens: int
     glimpse_tokens: int = 0
+
+
+def facts_of(
+    config: "GazeVLMConfig", processor: "GazeVLMProcessor", precision: Precision, *, on_gpu: bool
+) -> BaseFacts:
+    """Return the facts about a base, loaded or not yet."""
+    gaze, (_, most_pixels) = config.gaze_config, processor.pixel_limits
+    return BaseFacts(
+        sizes_of(config.to_dict()), precision, on_gpu, most_pixels, gaze.num_gaze_tokens, gaze.num_glimpse_tokens
+    )
 
 
 @dataclass(frozen=True)
@@ -99,48 +114,6 @@ def _optimizer(config: FinetuneConfig, *, on_gpu: bool) -> Optimizer:
     return usual if config.optimizer is Optimizer.AUTO else config.optimizer
 
 
-def room_sentence(memory: int, free_memory: int, disk: Disk, free_disk: int, done: int, *, on_gpu: bool) -> str:
-    """Return what a run will take, for people."""
-    device = "the GPU" if on_gpu else "memory"
-    return (
-        f"This will take about {_gb(memory)} of {device} ({_gb(free_memory)} are free) and {_gb(disk.total)} of the "
-        f"disk (features {_gb(disk.features)}, checkpoints {_gb(disk.checkpoints)}; {_free(free_disk, done)}); "
-        "computed, not measured."
-    )
-
-
-def shortage(
-    memory: Memory, needed: int, free_memory: int, disk: Disk, free_disk: int, done: int, *, on_gpu: bool
-) -> str:
-    """Return why a run does not fit and what to lower, in one sentence; "" where it fits.
-
-    Args:
-        memory: of one process.
-        needed: bytes of all processes that share the device, with what is not in `memory`.
-        free_memory, free_disk: bytes.
-        done: bytes of it that are there already.
-        on_gpu: which memory it is.
-    """
-    device = "GPU" if on_gpu else "machine"
-    if needed > free_memory:
-        lower = "batch_size (and raise accumulation), then max_pixels, then lora_rank"
-        if memory.weights > free_memory:
-            lower = "the size of the base, or take it in nf4"
-        return (
-            f"memory: about {_gb(needed)} are needed and {_gb(free_memory)} are free on this {device}; lower {lower}, "
-            "or go on anyway with --no-check-room"
-        )
-    if disk.total > free_disk + done:
-        lower = "checkpoints need less with a lower lora_rank"
-        if disk.features > disk.checkpoints:
-            lower = "lower max_pixels, or keep no features with --no-cache-features"
-        return (
-            f"disk: about {_gb(disk.total)} are needed and {_free(free_disk, done)}; make room, {lower}, or go on "
-            "anyway with --no-check-room"
-        )
-    return ""
-
-
 def check_room(
     config: FinetuneConfig, facts: BaseFacts, tokens: int, run: Path, free_memory: int, *, processes: int = 1,
     done: int = 0,
@@ -163,12 +136,27 @@ def check_room(
     needed = max(memory.total, whole) + (CUDA_ITSELF if facts.on_gpu else 0)
     if not facts.on_gpu:
         needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    disk = disk_for(config, facts, tokens)
-    free_disk = shutil.disk_usage(run).free
-    problem = shortage(memory, needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
+    disk, free_disk = disk_for(config, facts, tokens), shutil.disk_usage(run).free
+    device, here = ("the GPU", "GPU") if facts.on_gpu else ("memory", "machine")
+    free = f"{_gb(free_disk)} are free" + (f", {_gb(done)} are there already" if done >= LEAST_SHOWN_BYTES else "")
+    problem = ""
+    if needed > free_memory:
+        lower = "batch_size (and raise accumulation), then max_pixels, then lora_rank"
+        if memory.weights > free_memory:
+            lower = "the size of the base, or take it in nf4"
+        problem = f"memory: about {_gb(needed)} are needed and {_gb(free_memory)} are free on this {here}; lower "
+        problem += lower
+    elif disk.total > free_disk + done:
+        lower = "checkpoints need less with a lower lora_rank"
+        if disk.features > disk.checkpoints:
+            lower = "lower max_pixels, or keep no features with --no-cache-features"
+        problem = f"disk: about {_gb(disk.total)} are needed and {free}; make room, {lower}"
     if problem and config.check_room:
-        raise ConfigError(problem)
-    return room_sentence(needed, free_memory, disk, free_disk, done, on_gpu=facts.on_gpu)
+        raise ConfigError(f"{problem}, or go on anyway with --no-check-room")
+    return (
+        f"This will take about {_gb(needed)} of {device} ({_gb(free_memory)} are free) and {_gb(disk.total)} of the "
+        f"disk (features {_gb(disk.features)}, checkpoints {_gb(disk.checkpoints)}; {free}); computed, not measured."
+    )
 
 
 def free_ram(cgroup: Path = CGROUP) -> int:
@@ -184,12 +172,6 @@ def free_ram(cgroup: Path = CGROUP) -> int:
         return min(free, int(limit) - int(used) + int(statistics.get("inactive_file", 0)))  # kept pages give way
     except (OSError, ValueError):
         return free  # no such limit, or of another kind
-
-
-def _free(free: int, done: int) -> str:
-    """Return how much of a disk is free, and how much of what is needed was written by an earlier try."""
-    earlier = f", {_gb(done)} are there already" if done >= LEAST_SHOWN_BYTES else ""
-    return f"{_gb(free)} are free{earlier}"
 
 
 def _gb(count: float) -> str:

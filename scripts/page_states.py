@@ -394,9 +394,9 @@ def main(
         teaching = open_teaching(Settings(data=data, admin_token=SecretStr(TOKEN)))
         submit_readings(teaching.store)
         submissions = StoreTrainingData(teaching.store)
-        adapting = open_adapting(data, data / "adapters", teaching.gate, submissions, engines)
-        adapting.start()
-        page = build_app(catalogue, teaching, adapting.service, gpu=slowed)
+        jobs, adapt = open_adapting(data, data / "adapters", teaching.gate, submissions, engines)
+        jobs.start()
+        page = build_app(catalogue, teaching, adapt, gpu=slowed)
         _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options(page))
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         camera = Camera(browser, address, states)
@@ -404,7 +404,7 @@ def main(
             camera.take(STATES[state](camera), state)
         browser.close()
         page.close(verbose=False)
-        adapting.close()
+        jobs.close()
         teaching.close()
 
 

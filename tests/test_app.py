@@ -35,8 +35,8 @@ def test_only_diagnose_has_endpoints(tiny_checkpoint: Path, tiny_engine: GazeEng
     teaching = open_teaching(Settings(data=tmp_path))
     engines = {str(tiny_checkpoint): tiny_engine}
     submissions = StoreTrainingData(teaching.store)
-    adapting = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)
-    page = build_app(Catalogue(engines), teaching, adapting.service)
+    _, adapt = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)
+    page = build_app(Catalogue(engines), teaching, adapt)
     teaching.close()
     offered = page.get_api_info()
     assert list(offered["named_endpoints"]) == ["/diagnose", "/models"]
@@ -101,10 +101,10 @@ def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_chec
     teaching = open_teaching(Settings(data=tmp_path))
     engines = {str(tiny_checkpoint): GazeEngine.load(str(tiny_checkpoint), device="cpu")}
     submissions = StoreTrainingData(teaching.store)
-    adapting = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)
+    _, adapt = open_adapting(tmp_path, tmp_path / "adapters", teaching.gate, submissions, engines)
     folder = make_adapter(tiny_checkpoint, tmp_path / "adapters" / "mine")
     catalogue = Catalogue(engines, adapter=folder, adapters=folder.parent)
-    page = build_app(catalogue, teaching, adapting.service)
+    page = build_app(catalogue, teaching, adapt)
     adapted, bare = catalogue.choices()
 
     def opened() -> list[str]:
@@ -120,7 +120,7 @@ def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_chec
     assert opened() == [adapted, adapted]
     shutil.rmtree(folder)
     assert opened() == [bare, bare]
-    build_app(catalogue, teaching, adapting.service)
+    build_app(catalogue, teaching, adapt)
     teaching.close()
 
 

@@ -1,19 +1,15 @@
 """What a training will take: time from earlier runs on this machine, memory from the dimensions of its base."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from finetune.config import FinetuneConfig
-from finetune.memory import sizes_of
 from finetune.room import BaseFacts, memory_for
 from finetune.tab.runs import Event, Run
 from web.formatting import counted, duration, size
-
-if TYPE_CHECKING:
-    from gazevlm_core.inference import GazeEngine
 
 NO_RUN = "Time: no run with this base on this machine yet, so nobody can tell."
 TIME = (
@@ -84,20 +80,6 @@ def time_sentence(config: FinetuneConfig, images: int, runs: Sequence[Run]) -> s
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
-def facts_of(engine: "GazeEngine") -> BaseFacts:
-    """Return the facts about a loaded model that decide what memory its training takes."""
-    return BaseFacts(
-        sizes_of(engine.model.config.to_dict()), engine.checkpoint.precision, engine.model.device.type == "cuda",
-        int(engine.processor.image_processor.size["longest_edge"]), engine.gaze_config.num_gaze_tokens,
-        engine.gaze_config.num_glimpse_tokens,
-    )  # fmt: skip
-
-
-def memory_of_bases(facts: Mapping[str, BaseFacts]) -> Callable[[FinetuneConfig], str]:
-    """Return what says a configuration's memory in a sentence, by the facts of each base's source."""
-    return lambda config: memory_sentence(config, facts[config.base]) if config.base in facts else ""
-
-
 def memory_sentence(config: FinetuneConfig, facts: BaseFacts) -> str:
     """Return what memory a training takes on one device."""
     on_gpu = facts.on_gpu if config.device == "auto" else config.device != "cpu"

@@ -60,7 +60,7 @@ class AdaptService:
         adapters: folder that finished adapters go to.
         data: the annotations to learn from.
         bases: name of a loaded model -> folder, shipped name or Hub id that it was loaded from.
-        memory: says in one sentence what memory a configuration takes; "" where that is not known.
+        memory: says in one sentence what memory a configuration takes.
         zero_gpu: whether this is a Space where no training fits.
     """
 
@@ -138,7 +138,7 @@ class AdaptService:
         self.gate.admit(claim, "read", "admin")
         config = form.config(self.bases)
         ended = [run for run in self._runs() if run.job.state in ENDED]
-        return f"{time_sentence(config, images, ended)} {self._memory(config)}".rstrip()
+        return f"{time_sentence(config, images, ended)} {self._memory(config)}"
 
     def start(self, claim: Claim, form: TrainingForm) -> "Job":
         """Begin a training, or queue it behind the one that runs."""

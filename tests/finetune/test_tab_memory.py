@@ -5,8 +5,8 @@ import re
 import pytest
 
 from finetune.config import FinetuneConfig
-from finetune.room import BaseFacts
-from finetune.tab.estimate import facts_of, memory_of_bases, memory_sentence
+from finetune.room import BaseFacts, facts_of
+from finetune.tab.estimate import memory_sentence
 from gazevlm_core.inference import GazeEngine
 from gazevlm_core.options import Precision
 
@@ -21,7 +21,8 @@ def said(config: FinetuneConfig, facts: BaseFacts) -> float:
 
 @pytest.fixture(scope="module")
 def facts(tiny_engine: GazeEngine) -> BaseFacts:
-    return facts_of(tiny_engine)
+    checkpoint = tiny_engine.checkpoint
+    return facts_of(checkpoint.model.config, checkpoint.processor, checkpoint.precision, on_gpu=False)
 
 
 def test_the_facts_are_those_of_the_loaded_model(facts: BaseFacts, tiny_engine: GazeEngine) -> None:
@@ -42,9 +43,3 @@ def test_more_of_anything_takes_more(facts: BaseFacts) -> None:
 def test_the_device_decides_what_is_usual(facts: BaseFacts) -> None:
     assert "on the CPU" in memory_sentence(CONFIG, facts)
     assert "on the GPU" in memory_sentence(CONFIG.model_copy(update={"device": "cuda:1"}), facts)
-
-
-def test_of_a_base_that_is_not_loaded_nothing_is_said(facts: BaseFacts) -> None:
-    memory = memory_of_bases({"tiny": facts})
-    assert memory(CONFIG).startswith("Memory: about")
-    assert memory(CONFIG.model_copy(update={"base": "other"})) == ""
