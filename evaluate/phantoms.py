@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -65,58 +64,33 @@ def graded_sample(case: PhantomCase, image: Path | None = None) -> GradedSample:
     return GradedSample(**known, severities=severities, sides={one.name: one.side for one in case.findings})
 
 
-class PhantomSet:
-    """The phantoms of an evaluation; a context manager, because their images lie in a temporary folder.
+def draw_phantoms(
+    seeds: range, domain: str, folder: Path, *, workers: int = 2, drawn: Callable[[], object] = lambda: None
+) -> list[GradedSample]:
+    """Draw phantoms, with two readings by each reader, whose images lie in a folder as PNG files.
 
     Args:
-        seed: S of the evaluation.
-        num_images: how many are scored.
         domain: "A" or "B".
-        part: numbers of those to draw, for one of several processes; None for all.
         workers: processes that draw.
         drawn: called after each image.
-
-    Attributes:
-        samples: of the images.
-        others: of further phantoms, behind constant floors.
-
-    Raises:
-        ValueError: as in `phantom_seeds`.
     """
+    samples = []
+    for case in draw_cases(
+        seeds, domain, sizes_px=(IMAGE_SIDE_PX,), workers=workers, readings_per_reader=READINGS_PER_READER
+    ):
+        path = folder / f"{case.seed}.png"
+        Image.fromarray(case.image).save(path, compress_level=1)
+        samples.append(graded_sample(case, path))
+        drawn()
+    return samples
 
-    def __init__(
-        self,
-        seed: int,
-        num_images: int,
-        domain: str = "A",
-        *,
-        part: range | None = None,
-        workers: int = 2,
-        drawn: Callable[[], None] = lambda: None,
-    ) -> None:
-        scored, others = phantom_seeds(seed, num_images)
-        options: dict[str, Any] = {"workers": workers, "readings_per_reader": READINGS_PER_READER}
-        self.others = [graded_sample(case) for case in draw_cases(others, domain, sizes_px=(OTHER_SIDE_PX,), **options)]
-        self.samples: list[GradedSample] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="gazevlm-phantoms-")
-        own = scored if part is None else scored[part.start : part.stop]
-        for case in draw_cases(own, domain, sizes_px=(IMAGE_SIDE_PX,), **options):
-            path = Path(self._folder.name) / f"{case.seed}.png"
-            Image.fromarray(case.image).save(path, compress_level=1)
-            self.samples.append(graded_sample(case, path))
-            drawn()
 
-    def __enter__(self) -> "PhantomSet":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the disk space back."""
-        self._folder.cleanup()
+def draw_readings(seeds: range, domain: str, workers: int = 2) -> list[GradedSample]:
+    """Return what is true of phantoms and how they are read, without their images."""
+    cases = draw_cases(
+        seeds, domain, sizes_px=(OTHER_SIDE_PX,), workers=workers, readings_per_reader=READINGS_PER_READER
+    )
+    return list(map(graded_sample, cases))
 
 
 def phantom_seeds(seed: int, num_images: int) -> tuple[range, range]:
@@ -185,21 +159,22 @@ def evaluate_phantoms(
         OtherModelError: a reference that is another model.
     """
     started = time.perf_counter()
-    seeds, _ = phantom_seeds(seed, num_images)
+    seeds, other_seeds = phantom_seeds(seed, num_images)
     sources: dict[Role, str] = {OWN: model, **(twins or {})}
     _check_sources([*sources.values(), *([str(reference)] if reference else [])], adapter)
     part = ranks.part(num_images, batch_size)
-    with progress(len(part), "drawing phantoms") as bar:
-        drawn = PhantomSet(seed, num_images, domain, part=part, workers=workers, drawn=bar.update)
-    with drawn:
-        check_unseen(drawn.samples, trained, ranks)
-        samples = [sample for part in ranks.gather(drawn.samples) for sample in part]
+    with tempfile.TemporaryDirectory(prefix="gazevlm-phantoms-") as folder:
+        with progress(len(part), "drawing phantoms") as bar:
+            others, own_seeds = draw_readings(other_seeds, domain, workers), seeds[part.start : part.stop]
+            drawn = draw_phantoms(own_seeds, domain, Path(folder), workers=workers, drawn=bar.update)
+        check_unseen(drawn, trained, ranks)
+        samples = [sample for part in ranks.gather(drawn) for sample in part]
         cases = _drawn_cases(seeds[:faithfulness], domain, batch_size, workers, ranks) if faithfulness else None
-        ask = partial(_ask, samples=drawn.samples, batch_size=batch_size, seed=seed, ranks=ranks, attn=attn)
+        ask = partial(_ask, samples=drawn, batch_size=batch_size, seed=seed, ranks=ranks, attn=attn)
         own = {OWN: adapter}
         given = {role: ask(source, own.get(role), cases=cases) for role, source in sources.items()}
         full = None if reference is None else ask(str(reference), adapter, precision=Precision.FP32)
-    scores, cost = _scored(given, full, samples, drawn.others, seed, ranks)
+    scores, cost = _scored(given, full, samples, others, seed, ranks)
     if not ranks.is_main:
         return None
     measured = {role: one.faithfulness for role, one in given.items() if one.faithfulness is not None}

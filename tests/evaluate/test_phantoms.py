@@ -1,11 +1,21 @@
 """Which phantoms an evaluation sees: never those of training, never those of another evaluation."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from evaluate import phantoms
-from evaluate.phantoms import BLOCK, LARGEST_SEED, MOST_IMAGES, PhantomSet, check_unseen, graded_sample, phantom_seeds
+from evaluate.phantoms import (
+    BLOCK,
+    LARGEST_SEED,
+    MOST_IMAGES,
+    check_unseen,
+    draw_phantoms,
+    draw_readings,
+    graded_sample,
+    phantom_seeds,
+)
 from gazevlm_core.datasets.splits import SplitRule
 from gazevlm_core.datasets.trained_on import TrainedOn
 from gazevlm_core.evaluation.findings import GradedSample
@@ -44,21 +54,17 @@ def test_too_few_or_too_many_images_are_refused(count: int) -> None:
         phantom_seeds(0, count)
 
 
-def test_a_set_holds_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantoms, "OTHER_PHANTOMS", 3)
-    seen = []
-    with PhantomSet(5, 2, workers=1, drawn=lambda: seen.append(1)) as drawn:
-        seeds = phantom_seeds(5, 2)[0]
-        assert [sample.image_id for sample in drawn.samples] == [f"phantom A{seed}" for seed in seeds]
-        again = draw_case(seeds[1], readings_per_reader=2)
-        folder = drawn.samples[1].image.parent
-        assert drawn.samples[1] == graded_sample(again, folder / f"{seeds[1]}.png")
-        image = np.asarray(drawn.samples[1].load())
-        assert image.shape == (*again.image.shape, 3)
-        assert (image == again.image[..., None]).all()
-        assert len(drawn.others) == 3
+def test_what_is_drawn_is_in_the_files(tmp_path: Path) -> None:
+    seen, seeds = [], phantom_seeds(5, 2)[0]
+    samples = draw_phantoms(seeds, "A", tmp_path, workers=1, drawn=lambda: seen.append(1))
+    assert [sample.image_id for sample in samples] == [f"phantom A{seed}" for seed in seeds]
+    again = draw_case(seeds[1], readings_per_reader=2)
+    assert samples[1] == graded_sample(again, tmp_path / f"{seeds[1]}.png")
+    image = np.asarray(samples[1].load())
+    assert image.shape == (*again.image.shape, 3)
+    assert (image == again.image[..., None]).all()
     assert len(seen) == 2
-    assert not folder.exists()
+    assert [one.readings for one in draw_readings(seeds, "A", 1)] == [one.readings for one in samples]
 
 
 def test_phantoms_that_an_adapter_was_trained_on_are_refused() -> None:
