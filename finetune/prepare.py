@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -252,30 +253,26 @@ def check_begun(
     Raises:
         ConfigError: the first value that is another one, other data, or another number of processes.
     """
-    path = run / BEGUN
     values = {name: value for name, value in config.to_values().items() if name not in FREE}
-    if not path.is_file():
-        if writes:
-            write_json(path, {"config": values, "data": fingerprint(cases), "processes": processes})
-        return
-    begun = json.loads(path.read_text(encoding="utf-8"))
+    own = {"config": values, "data": fingerprint(cases), "processes": processes}  # earlier versions noted no processes
+    begun = _as_begun(run, own, writes=False)
     for name in differing(values, begun["config"]):
         both = f"{begun['config'].get(name)}, not {values[name]}"
         raise ConfigError(f"run: {run} was begun with another {name} ({both}); give another folder")
     if not has_fingerprint(cases, begun["data"]):
         raise ConfigError(f"run: {run} was begun with other data; give another folder")
-    before = begun.get("processes", processes)  # earlier versions did not note it
-    if before != processes:
+    if begun["processes"] != processes:
+        before = counted(begun["processes"], "process", "processes")
         raise ConfigError(
-            f"run: {run} was begun on {counted(before, 'process', 'processes')}, not {processes}; launch as many "
-            "again, or give another folder"
+            f"run: {run} was begun on {before}, not {processes}; launch as many again, or give another folder"
         )
+    _as_begun(run, own, writes=writes)
 
 
 def begun_revision(run: Path) -> str:
     """Return the commit of the base that a run goes on with, whatever is the newest by now; "" for a folder or a new
     run."""
-    return str(_begun_base(run).get("revision", ""))
+    return str(_as_begun(run, {"base": {}}, writes=False)["base"].get("revision", ""))
 
 
 def check_base(run: Path, base: Base, *, writes: bool) -> None:
@@ -288,13 +285,9 @@ def check_base(run: Path, base: Base, *, writes: bool) -> None:
     Raises:
         ConfigError: its files say something else by now.
     """
-    before = _begun_base(run)
-    if before and before["fingerprint"] != base.fingerprint:
+    own = {"base": {"revision": base.revision, "fingerprint": base.fingerprint}}
+    if _as_begun(run, own, writes=writes)["base"]["fingerprint"] != base.fingerprint:
         raise ConfigError(f"run: {run} was begun with other files of the base {base.source}; give another folder")
-    if not before and writes:
-        begun = json.loads((run / BEGUN).read_text(encoding="utf-8"))
-        noted = {"revision": base.revision, "fingerprint": base.fingerprint}
-        write_json(run / BEGUN, {**begun, "base": noted})
 
 
 def check_asking(run: Path, config: FinetuneConfig, gaze: GazeConfig, *, writes: bool) -> None:
@@ -306,23 +299,24 @@ def check_asking(run: Path, config: FinetuneConfig, gaze: GazeConfig, *, writes:
     """
     if not gaze.num_glimpses or not config.glimpse_shares[1]:
         return
-    begun, asks = json.loads((run / BEGUN).read_text(encoding="utf-8")), asks_model(config)
-    if begun.get("asks_model", asks) != asks:
+    asks = asks_model(config)
+    begun = _as_begun(run, {"asks_model": asks}, writes=writes)
+    if begun["asks_model"] != asks:
         before, now = ("none", "some") if begun["asks_model"] else ("some", "none")
         raise ConfigError(
             f"workers: {run} was begun with {before}, and {now} would cut glimpses at other places from here on; give "
             "as before, or another folder"
         )
-    if "asks_model" not in begun and writes:
-        write_json(run / BEGUN, {**begun, "asks_model": asks})
 
 
-def _begun_base(run: Path) -> dict[str, str]:
-    path = run / BEGUN
-    if not path.is_file():  # of another process, which is not that far
-        return {}
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")).get("base", {})
-    return found
+def _as_begun(run: Path, own: Mapping[str, Any], *, writes: bool) -> dict[str, Any]:
+    """Return what a run noted when it was begun, and `own` for what it did not; notes that with `writes`."""
+    path = run / BEGUN  # not there yet on another process than the main one, which may be ahead
+    noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    begun = {**own, **noted}
+    if writes and begun != noted:
+        write_json(path, begun)
+    return begun
 
 
 def batching_of(config: FinetuneConfig, check: Callable[[], None], log: RunLog, ranks: Ranks) -> Batching:
