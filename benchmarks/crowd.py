@@ -10,7 +10,6 @@ the same machine as the server, so the figures are of use on a quiet one alone.
 
 import asyncio
 import io
-import json
 import os
 import random
 import socket
@@ -22,8 +21,10 @@ import time
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -279,10 +280,9 @@ def page(log: Path) -> Iterator[tuple[str, psutil.Process]]:
         server.wait(60)
 
 
-def hostile_process(url: str, address: str | None, seconds: float) -> "subprocess.Popen[str]":
-    """The hostile visitor, in a process of its own so that the visitors' clocks do not wait for it."""
-    command = [sys.executable, "-m", "benchmarks.crowd", "--hostile", url, "--seconds", str(seconds)]
-    return subprocess.Popen([*command, *(["--address", address] if address else [])], stdout=subprocess.PIPE, text=True)
+def hostile(url: str, address: str | None, seconds: float) -> Counter[str]:
+    """Return what a hostile visitor was answered in a while, by attack and status."""
+    return asyncio.run(be_hostile(url, address, seconds))
 
 
 async def be_hostile(url: str, address: str | None, seconds: float) -> Counter[str]:
@@ -299,21 +299,20 @@ def main(
     clients: Annotated[int, typer.Option(help="Visitors at once.")] = CLIENTS,
     seconds: Annotated[float, typer.Option(help="Of each of the two phases.")] = SECONDS,
     shared_address: Annotated[bool, typer.Option(help="All have one address, the hostile one too.")] = False,
-    hostile: Annotated[str, typer.Option(hidden=True)] = "",
-    address: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Measure, and print the figures; ends with 1 where the bar is missed."""
-    if hostile:
-        print(json.dumps(asyncio.run(be_hostile(hostile, address or None, seconds))))  # noqa: T201
-        return
     shared = shared_address or sys.platform != "linux"
-    with tempfile.TemporaryDirectory() as folder, page(Path(folder) / "server.log") as (url, server):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        page(Path(folder) / "server.log") as (url, server),
+        ProcessPoolExecutor(1, get_context("spawn")) as apart,  # so that the visitors' clocks do not wait for it
+    ):
         asyncio.run(minute(url, server, clients, min(10.0, seconds), shared))  # everything has been loaded once
         rest_mb = server.memory_info().rss / 2**20
         alone = asyncio.run(minute(url, server, clients, seconds, shared))
-        enemy = hostile_process(url, None if shared else "127.2.0.1", seconds)
+        enemy = apart.submit(hostile, url, None if shared else "127.2.0.1", seconds)
         beside = asyncio.run(minute(url, server, clients, seconds, shared))
-        attacked = Counter(json.loads(enemy.communicate()[0] or "{}"))
+        attacked = enemy.result()
         time.sleep(5)
         after_mb = server.memory_info().rss / 2**20
     print_figures(alone, beside, attacked)

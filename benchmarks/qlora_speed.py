@@ -143,8 +143,6 @@ def _train_plain(
     from gazevlm_core.training.collator import GazeCollator
 
     adapted, arguments, items = trained_parts(config, cases, base.engine, steps, folder)
-    arguments.train_sampling_strategy = "sequential"  # the items are in their drawn order already
-
     trainer = Trainer(
         model=adapted, args=arguments, train_dataset=items,
         data_collator=GazeCollator(base.engine.processor, base.engine.gaze_config, share_images=False),

@@ -16,7 +16,6 @@ from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
@@ -100,6 +99,7 @@ def training_arguments(
         save_total_limit=KEPT_CHECKPOINTS,
         report_to=config.report_to.value if config.report_to is ReportTo.TRACKIO else "none",  # see `reporters`
         remove_unused_columns=False,
+        train_sampling_strategy="sequential",  # the items are in the order that was drawn from the run's seed
         ddp_find_unused_parameters=True,  # a batch without scanpaths leaves the pointer out
         disable_tqdm=True,
         deepspeed=config.deepspeed or None,
@@ -163,10 +163,6 @@ class AdaptTrainer(GazeTrainer):
         finally:
             if shared:
                 self.adapted.reshard()
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        """Return the items' own order: it is drawn from the run's seed already."""
-        return SequentialSampler(cast(Any, train_dataset or self.train_dataset))
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Return the library's optimizer on two groups of parameters, heads and all else."""
