@@ -49,13 +49,10 @@ def gaze_figures(source: str, suffix: str, repeats: int, side_px: int) -> list[F
         gaze = replace(engine.gaze_config, gaze_trained=True, num_glimpses=GLIMPSES, repeats=False, use_offsets=True)
         engine.model.config.gaze_config = gaze
         engine.model.gaze_heads = GazeHeads(engine.model.config.text_config.hidden_size, gaze)
-    figures = overheads(
-        engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
-    )
+    image = Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB")
+    figures = overheads(engine, image, suffix, repeats)
     if engine.gaze_config.num_glimpses:
-        figures += steering_figures(
-            engine, Image.fromarray(make_phantom(0, size_px=side_px).image).convert("RGB"), suffix, repeats
-        )
+        figures += steering_figures(engine, image, suffix, repeats)
     if suffix == "nano":
         speedup = _batch_speedup(engine, repeats)
         figures.append(Figure("batch8_speedup", speedup, "eight singles over one batch of eight"))
@@ -272,11 +269,12 @@ def viewer_figures() -> list[Figure]:
     if chromium is None or find_spec("playwright") is None:
         typer.echo("no Chromium or no Playwright: the viewer is not measured (make test installs both)", err=True)
         return []
-    times = frame_times(chromium, VIEWER_PX, SMALL_PX)
-    ratio = times.large_ms / times.small_ms
+    times = frame_times(chromium, (VIEWER_PX, SMALL_PX))
     return [
-        Figure("viewer_frame_ms", times.large_ms, f"ms of a frame, zooming {VIEWER_PX} px, without a GPU"),
-        Figure("viewer_frame_ratio", ratio, f"the same, over an image of {SMALL_PX} px"),
+        Figure("viewer_frame_ms", times[VIEWER_PX], f"ms of a frame, zooming {VIEWER_PX} px, without a GPU"),
+        Figure(
+            "viewer_frame_ratio", times[VIEWER_PX] / times[SMALL_PX], f"the same, over an image of {SMALL_PX} px"
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 """How long the viewer takes for a frame while an image of some size is panned and zoomed, in Chromium."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 FRAMES = 60
@@ -24,21 +24,13 @@ MEASURE = """async frames => {
 }"""
 
 
-@dataclass(frozen=True)
-class FrameTimes:
-    """Median milliseconds of a frame: one of a large image, and one of a small image."""
-
-    large_ms: float
-    small_ms: float
-
-
 def find_chromium() -> str | None:
     """Path of a Chromium on this machine."""
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
-def frame_times(chromium: str, large_px: int, small_px: int) -> FrameTimes:
-    """Show a square image of each size with a path on it, and measure."""
+def frame_times(chromium: str, sides_px: Sequence[int]) -> dict[int, float]:
+    """Median milliseconds of a frame by the side of a square image with a path on it."""
     import gradio as gr
     from PIL import Image
     from playwright.sync_api import sync_playwright
@@ -48,7 +40,7 @@ def frame_times(chromium: str, large_px: int, small_px: int) -> FrameTimes:
     from web.viewer.component import ScanpathViewer
     from web.viewer.payload import viewer_path
 
-    phantom = make_phantom(0, size_px=small_px)
+    phantom = make_phantom(0, size_px=min(sides_px))
     path = viewer_path(simulate_reading(phantom, READERS[0], 0), "Reader", "reader")
     image = Image.fromarray(phantom.image)
 
@@ -72,6 +64,6 @@ def frame_times(chromium: str, large_px: int, small_px: int) -> FrameTimes:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        times = FrameTimes(measure(browser, large_px), measure(browser, small_px))
+        times = {side_px: measure(browser, side_px) for side_px in sides_px}
         browser.close()
     return times

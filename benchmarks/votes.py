@@ -26,6 +26,7 @@ from annotate.submission import annotation_of
 from gazevlm_core.datasets.folder import STUDIES
 from gazevlm_core.findings import FINDING_NAMES, NO_FINDING
 from phantoms.make import make_phantom
+from tests.annotate.submission_maker import make_click, make_submission
 
 SIZE_PX = 64
 SEEN_SUBTLE, SEEN_SEVERE = 0.35, 0.95  # chance that a voter ticks a finding that is there, by its severity
@@ -115,25 +116,13 @@ def _hand_in(
     store: AnnotationStore, image: StoredImage, who: str, ticked: list[str], rng: np.random.Generator
 ) -> str:
     """Hand in the form, as the page sends it; the submission's id."""
-    now = datetime.now(UTC)
-    values = {
-        "submission_id": str(uuid.UUID(bytes=rng.bytes(16), version=4)), "person": who, "sha256": image.sha256,
-        "lease_id": None, "shown_at": now.isoformat(), "mode": "clicks", "samples": [], "report": "",
-        "confidence": None, "findings": ticked or [NO_FINDING], "findings_asked": list(FINDING_NAMES),
-        "clicks": [
-            {
-                "x": x, "y": y, "onset_ms": 400.0 * step, "zoom": 1.0, "window_center": 127.5, "window_width": 255.0,
-                "inverted": False, "pointer": "mouse", "edit": "",
-            }
-            for step, (x, y) in enumerate(rng.random((3, 2)).tolist())
-        ],
-        "client": {
-            "canvas_width_px": SIZE_PX, "canvas_height_px": SIZE_PX, "outside_clicks": 0, "zoom": 1.0,
-            "device_pixel_ratio": 1.0,
-        },
-    }  # fmt: skip
+    submission_id = str(uuid.UUID(bytes=rng.bytes(16), version=4))
+    clicks = [make_click(x, y, 400.0 * step) for step, (x, y) in enumerate(rng.random((3, 2)).tolist())]
+    values = make_submission(
+        who, image.sha256, submission_id=submission_id, findings=ticked or [NO_FINDING], clicks=clicks, report=""
+    )
     sent = checked(Submission, values)
-    store.submit(annotation_of(sent, image, who, now, BlurSettings()))
+    store.submit(annotation_of(sent, image, who, datetime.now(UTC), BlurSettings()))
     return sent.submission_id
 
 

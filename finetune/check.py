@@ -119,11 +119,8 @@ def main(
     folder: Annotated[Path | None, typer.Option(help="Folder to keep; a temporary one if empty.")] = None,
 ) -> None:
     """Train both adapters and print the figures beside their bars."""
-    if folder is None:
-        with tempfile.TemporaryDirectory() as name:
-            _check(Path(name))
-    else:
-        _check(folder)
+    with tempfile.TemporaryDirectory() as name:
+        _check(folder or Path(name))
 
 
 def _check(folder: Path) -> None:
