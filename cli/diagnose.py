@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,15 +23,8 @@ if TYPE_CHECKING:
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 STEM = "{stem}"
 SUFFIX = ".png"
+Job = tuple[Path, Path | None]  # an image, and where its overlay goes, if anywhere
 PRESENT = 0.5  # probability from which on a finding is called there
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One image, and where its overlay goes, if anywhere."""
-
-    image: Path
-    overlay: Path | None
 
 
 def diagnose(
@@ -82,10 +74,10 @@ def diagnose(
     except ValueError as error:
         stop(error, WRONG_USE)
     records: list[DiagnosisRecord] = []
-    for job, record in _diagnosed(jobs, lambda: _load(model, adapter, precision, device), question, options):
+    for (_, target), record in _diagnosed(jobs, lambda: _load(model, adapter, precision, device), question, options):
         records.append(record)
         if not as_json:
-            say(json.dumps(record, ensure_ascii=False) if as_lines else _readable(record, job.overlay))
+            say(json.dumps(record, ensure_ascii=False) if as_lines else _readable(record, target))
     if as_json:
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
     if empty or len(records) < len(jobs):
@@ -123,8 +115,8 @@ def _places(option: str, text: str | None) -> tuple[Fixation, ...]:
 
 
 def _diagnosed(
-    jobs: Sequence[_Job], load: Callable[[], "GazeEngine"], question: str, options: DiagnoseOptions
-) -> "Iterator[tuple[_Job, DiagnosisRecord]]":
+    jobs: Sequence[Job], load: Callable[[], "GazeEngine"], question: str, options: DiagnoseOptions
+) -> "Iterator[tuple[Job, DiagnosisRecord]]":
     """Yield each job with its record, under a progress bar; those that failed are left out. Loads no model for no
     job."""
     if not jobs:
@@ -139,13 +131,13 @@ def _diagnosed(
         bar.set_description("predicting")
         bar.reset()  # of the time: the images' own is what is left
         for job in jobs:
-            record = _run(engine, job, question, options)
+            record = _run(engine, *job, question, options)
             if record is not None:
                 yield job, record
             bar.update()
 
 
-def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[_Job], list[Path]]:
+def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[Job], list[Path]]:
     """Return the images to diagnose, and the folders without any."""
     found = {path: list(iter_image_files([path])) for path in paths}
     images = [image for files in found.values() for image in files]
@@ -153,8 +145,7 @@ def _plan(paths: Sequence[Path], overlay: str | None) -> tuple[list[_Job], list[
         targets: Sequence[Path | None] = [None] * len(images) if overlay is None else plan_overlays(overlay, images)
     except OverlayTargetError as error:
         stop(error, WRONG_USE)
-    jobs = [_Job(image, target) for image, target in zip(images, targets, strict=True)]
-    return jobs, [path for path, files in found.items() if not files]
+    return list(zip(images, targets, strict=True)), [path for path, files in found.items() if not files]
 
 
 def _load(model: str, adapter: Path | None, precision: Precision, device: str) -> "GazeEngine":
@@ -170,7 +161,7 @@ def _load(model: str, adapter: Path | None, precision: Precision, device: str) -
 
 
 def _run(
-    engine: "GazeEngine", job: _Job, question: str, options: DiagnoseOptions
+    engine: "GazeEngine", place: Path, overlay: Path | None, question: str, options: DiagnoseOptions
 ) -> "DiagnosisRecord | None":
     """Diagnose one image and write its overlay; None, and one line on stderr, where that failed."""
     import torch
@@ -181,19 +172,19 @@ def _run(
     start = time.perf_counter()
     try:
         load = load_image if engine.gaze_config.color_images else load_radiograph
-        image = load(job.image).image
+        image = load(place).image
         found = engine.diagnose(image, question, options)
-        if job.overlay is not None:
+        if overlay is not None:
             if found.scanpath is None:
                 raise ValueError("The overlay was not written: this model's gaze weights are untrained.")
-            job.overlay.parent.mkdir(parents=True, exist_ok=True)
-            draw_overlay(image, found.scanpath).save(job.overlay)
-        return to_record(found, str(job.image), time.perf_counter() - start)
+            overlay.parent.mkdir(parents=True, exist_ok=True)
+            draw_overlay(image, found.scanpath).save(overlay)
+        return to_record(found, str(place), time.perf_counter() - start)
     except OSError as error:
         reason = f"The overlay could not be written: {error.strerror or error}."
     except (ValueError, MemoryError, torch.OutOfMemoryError) as error:
         reason = str(error) or "There is not enough memory for this image; make it smaller."
-    say(f"{one_line(job.image)}: {one_line(reason)}", err=True)
+    say(f"{one_line(place)}: {one_line(reason)}", err=True)
     return None
 
 

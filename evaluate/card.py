@@ -155,38 +155,28 @@ def render_model_card(
         f" on phantoms {first} to {last}, which training has not seen. Brackets are {report.confidence:.0%} "
         f"bootstrap intervals over images ({report.resamples} resamples)."
     )
+    thanks = "\n".join(f"- {credit}" for credit in (credits or {}).values())
+    earlier = EARLIER_TWINS if any(role in report.scores for role in EARLIER) else ""
+    statistics = [[row.statistic, f"{row.real:.3g}", f"{row.simulated:.3g}"] for row in calibration_rows]
     sections = {
-        "Data": f"{DATA}\n\n" + (_film_data(credits) if credits else NO_FILMS),
-        "Recipe": _table(["setting", "value"], _recipe_rows(recipe, report.model)),
+        "Data": f"{DATA}\n\n{FILM_DATA.format(credits=thanks) if thanks else NO_FILMS}",
+        "Recipe": markdown(Table("", ["setting", "value"], _recipe_rows(recipe, report.model))),
         "Scores": "\n\n".join([scored, *map(markdown, phantom_long_tables(report))]),
         **{_film_title(film): _film_scores(film) for film in films},
         "How far the path is believed": "\n\n".join(
             [FAITHFULNESS, *(markdown(table, 3) for table in faithfulness_tables(faithfulness_by_head(report)))]
         ) if report.faithfulness else NOT_MEASURED,
-        "Twins": _twins(report),
+        "Twins": TWINS.format(earlier=earlier).rstrip() if len(report.scores) > 1 else NO_TWINS,
         "Quantisation": "Full precision less quantised, on the same images, in pairs.\n\n"
         + markdown(quantisation_table(report)),
         "Bars": f"{verdict}.\n\n" + markdown(bar_table(report)),
         "Readers": "Simulated readings beside those of radiologists (whole readings: Saab et al., MICCAI 2021; "
         "durations and dwell maps: GazeSearch release).\n\n"
-        + _table(
-            ["statistic", "real", "simulated"],
-            [[row.statistic, f"{row.real:.3g}", f"{row.simulated:.3g}"] for row in calibration_rows],
-        ),
+        + markdown(Table("", ["statistic", "real", "simulated"], statistics)),
         "Limits": LIMITS,
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"{FRONT_MATTER}\n\n# {report.model}\n\n{WHAT}\n\n{body}\n"
-
-
-def _twins(report: PhantomReport) -> str:
-    if len(report.scores) < 2:
-        return NO_TWINS
-    return TWINS.format(earlier=EARLIER_TWINS if any(role in report.scores for role in EARLIER) else "").rstrip()
-
-
-def _film_data(credits: Mapping[str, str]) -> str:
-    return FILM_DATA.format(credits="\n".join(f"- {credit}" for credit in credits.values()))
 
 
 def _film_title(report: DatasetReport) -> str:
@@ -212,10 +202,6 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         value = [f"{name} {one}" for name, one in value.items()]
     return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return markdown(Table("", heads, rows))
 
 
 def own_reports(results: Path, films: Sequence[Path], name: str) -> tuple[PhantomReport, list[DatasetReport]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from evaluate.overview import Dot, Lines
+from evaluate.overview import Lines
 from evaluate.tables import DOMAINS, metrics_of, runs_of, variants_of
 from gazevlm_core.evaluation.report import (
     SOURCES,
@@ -100,8 +100,8 @@ def dot_chart(lines: Lines) -> go.Figure | None:
         if dots:
             figure.add_scatter(
                 x=[_within(dot.at) for dot in dots.values()], y=[_label(name) for name in dots], mode="markers",
-                marker={"color": color, "size": 10, "symbol": symbol}, error_x=_reach(list(dots.values())),
-                name=_label(whose),
+                marker={"color": color, "size": 10, "symbol": symbol}, name=_label(whose),
+                error_x=_error_bars([[_within(end) for end in (dot.at, *dot.ends)] for dot in dots.values()], 1.2),
                 text=[f"{one.score.value:.3f}; chance {one.chance:.3f}, end {one.end:.3f}" for one in dots.values()],
                 hovertemplate=f"%{{y}}, {_label(whose)}<br>%{{text}}<extra></extra>",
             )  # fmt: skip
@@ -131,19 +131,6 @@ def _common_end(names: Sequence[str]) -> str:
 
 def _within(place: float) -> float:
     return min(max(place, FARTHEST[0]), FARTHEST[1])
-
-
-def _reach(dots: Sequence[Dot]) -> dict[str, Any]:
-    """Return lengths from the dots to the ends of their intervals, as far as they are drawn."""
-    ends = [tuple(map(_within, (dot.at, *dot.ends))) for dot in dots]
-    return {
-        "type": "data",
-        "array": [max(0.0, high - at) for at, _, high in ends],
-        "arrayminus": [max(0.0, at - low) for at, low, _ in ends],
-        "color": TEXT,
-        "thickness": 1.2,
-        "width": 3,
-    }
 
 
 def curves(runs: Sequence[Run], name: str, of: Callable[[Run], Score | None]) -> go.Figure:
@@ -200,11 +187,7 @@ def finding_bars(areas: Mapping[str, Mapping[str, Score | None]]) -> go.Figure:
     figure = go.Figure()
     for words, scores in reversed(list(areas.items())):
         known = [(name, score) for name in names if (score := scores.get(name)) is not None and _known(score)]
-        figure.add_bar(
-            x=[score.value for _, score in known], y=[_label(name) for name, _ in known], name=words, orientation="h",
-            marker={"color": SOURCE_COLORS[words]}, error_x=_whiskers([score for _, score in known]),
-            hovertemplate=f"%{{y}}, {words}: %{{x:.3f}}<extra></extra>",
-        )  # fmt: skip
+        _add_bars(figure, words, known, SOURCE_COLORS[words], f"%{{y}}, {words}: %{{x:.3f}}<extra></extra>")
     figure.add_vline(x=0.5, line={"color": TEXT, "dash": "dash"}, annotation={"text": "chance", "yanchor": "bottom"})
     figure.update_layout(
         **{**PLAIN, "legend": {**PLAIN["legend"], "traceorder": "reversed", "y": 1.06, "x": 1, "xanchor": "right"}},
@@ -226,11 +209,7 @@ def floor_bars(name: str, own: Score, floors: Mapping[str, Score], ceilings: Map
         known = [(label, score) for label, score in scores.items() if score is not None and _known(score)]
         rows += len(known)
         if known:
-            figure.add_bar(
-                x=[score.value for _, score in known], y=[_label(label) for label, _ in known], name=words,
-                orientation="h", marker={"color": color}, error_x=_whiskers([score for _, score in known]),
-                hovertemplate="%{y}: %{x:.3f}<extra></extra>",
-            )  # fmt: skip
+            _add_bars(figure, words, known, color, "%{y}: %{x:.3f}<extra></extra>")
     figure.update_layout(
         **PLAIN,
         height=MARGIN_PX + 36 * max(2, rows),
@@ -284,17 +263,31 @@ def _value(score: Score | None) -> float:
 
 
 def _whiskers(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return lengths from the values to the ends of their intervals; none where there is no interval."""
+    """Return the intervals of scores as error bars; none where there is no interval."""
     values = [_value(score) for score in scores]
-    ends = [score.interval or [value, value] for score, value in zip(scores, values, strict=True)]
+    return _error_bars([
+        (value, *(score.interval or (value, value))) for score, value in zip(scores, values, strict=True)
+    ])  # fmt: skip
+
+
+def _error_bars(intervals: Sequence[Sequence[float]], thickness: float = 1.5) -> dict[str, Any]:
+    """Return error bars of values, each with the ends of its interval, as lengths from the value to the ends."""
     return {
         "type": "data",
-        "array": [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)],
-        "arrayminus": [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)],
+        "array": [max(0.0, high - value) for value, _, high in intervals],
+        "arrayminus": [max(0.0, value - low) for value, low, _ in intervals],
         "color": TEXT,
-        "thickness": 1.5,
+        "thickness": thickness,
         "width": 3,
     }
+
+
+def _add_bars(figure: go.Figure, words: str, known: Sequence[tuple[str, Score]], color: str, hover: str) -> None:
+    """Add one bar per score, by label."""
+    figure.add_bar(
+        x=[score.value for _, score in known], y=[_label(label) for label, _ in known], name=words, orientation="h",
+        marker={"color": color}, error_x=_whiskers([score for _, score in known]), hovertemplate=hover,
+    )  # fmt: skip
 
 
 def _label(name: str) -> str:

@@ -211,10 +211,6 @@ def _scored(group: Sequence[Mapping[str, Any]], domain: str) -> dict[str, Scored
     }  # fmt: skip
 
 
-def _picks(seeds: int) -> np.ndarray:
-    return np.random.default_rng(seeds).integers(seeds, size=(RESAMPLED, seeds))
-
-
 def _run_values(
     key: _Key, scores: Mapping[str, Scored], group: Sequence[Mapping[str, Any]], domain: str,
     floors: Mapping[str, float],
@@ -257,6 +253,8 @@ def _difference(less: Scored) -> dict[str, Any]:
 
 def _by_seed(scored: Scored) -> dict[str, Any]:
     """Return the mean with its interval, and each seed's score; of one seed nobody knows how far others lie."""
-    values = Score.of(scored.mean(_picks(len(scored.seeds)))).to_values()
+    seeds = len(scored.seeds)
+    picks = np.random.default_rng(seeds).integers(seeds, size=(RESAMPLED, seeds))
+    values = Score.of(scored.mean(picks)).to_values()
     by_seed = np.round(scored.values, 5).tolist()
     return {**values, "interval": values["interval"] if len(by_seed) > 1 else None, "by_seed": by_seed}

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -22,8 +22,9 @@ from gazevlm_core.scanpath import Scanpath
 from phantoms.case import DOMAIN_WORDS
 from phantoms.dataset import TRAINING_SEEDS, draw_case
 from phantoms.readers import READERS
+from web.formatting import score
 from web.markup import Cell, Table
-from web.viewer.payload import ViewerGrid, ViewerPath, ViewerPayload, viewer_path
+from web.viewer.payload import ViewerGrid, ViewerPayload, viewer_path
 
 LARGEST_NUMBER = TRAINING_SEEDS.start - 1  # no checkpoint of ours was trained on these
 MOST_BYTES = 2 * 2**20
@@ -168,16 +169,16 @@ class OverlayState:
     diagnosis: Diagnosis | None = None
     remark: str = ""
 
-    def with_diagnosis(self, model: str, diagnosis: Diagnosis, remark: str = "") -> "OverlayState":
-        """Return it with what a model said."""
-        return replace(self, model=model, diagnosis=diagnosis, remark=remark)
-
     def payload(self, reader: str) -> ViewerPayload:
         """Return the value of the viewer: the model's path, if there is one, and a reader's, in step."""
-        paths, grid = [_reader_path(self.case, reader)], None
-        if self.diagnosis is not None and self.diagnosis.scanpath is not None:
-            grid = ViewerGrid(rows=self.diagnosis.grid.rows, cols=self.diagnosis.grid.cols)
-            paths = [_model_path(self.model, self.diagnosis, self.diagnosis.scanpath), *paths]
+        name = f"Simulated reader: {reader}" if self.case.drawn else f"Reader: {reader}"
+        paths, grid, said = [viewer_path(self.case.readings[reader], name, "reader")], None, self.diagnosis
+        if said is not None and said.scanpath is not None:
+            grid = ViewerGrid(rows=said.grid.rows, cols=said.grid.cols)
+            paths.insert(0, viewer_path(
+                said.scanpath, f"Model: {self.model}", "model", grid=said.grid,
+                probabilities=said.fixation_probabilities, patch_probabilities=said.patch_probabilities,
+            ))  # fmt: skip
         return self.value.model_copy(update={"paths": paths, "grid": grid, "in_step": True})
 
     def table(self, reader: str) -> Table | None:
@@ -218,23 +219,6 @@ def remark_on(learned: Sequence[TrainedOn | None], image: Image.Image) -> str:
     return PERHAPS_TRAINED_ON_IT if None in learned else ""
 
 
-def _reader_path(case: Case, reader: str) -> ViewerPath:
-    path = case.readings[reader]
-    name = f"Simulated reader: {reader}" if case.drawn else f"Reader: {reader}"
-    return viewer_path(path, name, "reader")
-
-
-def _model_path(name: str, diagnosis: Diagnosis, path: Scanpath) -> ViewerPath:
-    return viewer_path(
-        path,
-        f"Model: {name}",
-        "model",
-        grid=diagnosis.grid,
-        probabilities=diagnosis.fixation_probabilities,
-        patch_probabilities=diagnosis.patch_probabilities,
-    )
-
-
 def _table(compared: Sequence[ComparedScore], state: OverlayState, reader: str, others: int) -> Table:
     heads = ["score", "model", "order gain", *(f"floor: {floor}" for floor in PAIR_FLOORS)]
     rows: list[list[Cell]] = [
@@ -258,6 +242,4 @@ def _table(compared: Sequence[ComparedScore], state: OverlayState, reader: str, 
 
 
 def _number(value: float, *, signed: bool = False) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return score(None if math.isnan(value) else value, signed=signed)

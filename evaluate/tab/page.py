@@ -154,7 +154,8 @@ class OverlayView:
             raise ValueError(NO_IMAGE)
         choice, image = self.models.choices().get(model), state.case.image()
         remark = "" if choice is None or state.case.drawn else remark_on(choice.learned, image)
-        return self._showing(state.with_diagnosis(model, predict_path(self.ask, model, image), remark), reader)
+        said = predict_path(self.ask, model, image)
+        return self._showing(replace(state, model=model, diagnosis=said, remark=remark), reader)
 
     @show_errors
     def _read(self, state: OverlayState | None, reader: str) -> Values:

@@ -152,7 +152,7 @@ def test_both_paths_go_in_step_and_the_table_stands_beside_them(tmp_path: Path) 
     before = seen(case)
     assert [path.role for path in before.payload("r1").paths] == ["reader"]
     assert before.table("r1") is None
-    after = before.with_diagnosis("nano", look_of(scanpath()))
+    after = replace(before, model="nano", diagnosis=look_of(scanpath()))
     value = after.payload("<b>r2</b>")
     named = [(path.role, path.name) for path in value.paths]
     assert named == [("model", "Model: nano"), ("reader", "Reader: <b>r2</b>")]
@@ -174,7 +174,9 @@ def test_an_image_that_was_learned_from_is_said_to_be(tmp_path: Path) -> None:
     assert "trained on this very image" in remark_on([None, learned], image)
     assert "not known" in remark_on([other, None], image)
     assert remark_on([other], image) == ""
-    after = seen(case).with_diagnosis("nano", look_of(scanpath()), remark_on([learned], image))
+    after = replace(
+            seen(case), model="nano", diagnosis=look_of(scanpath()), remark=remark_on([learned], image)
+        )
     shown = after.table("r1")
     assert shown is not None
     assert after.remark == shown.notes[0]
@@ -184,7 +186,7 @@ def test_an_image_that_was_learned_from_is_said_to_be(tmp_path: Path) -> None:
 def test_what_a_model_notes_of_an_image_stands_at_it_and_at_its_scores() -> None:
     case, _image = drawn_case(3, "A")
     noted = replace(look_of(scanpath()), ood_score=3.0, notes=("Its path means nothing here.",))
-    after = seen(case).with_diagnosis("nano", noted)
+    after = replace(seen(case), model="nano", diagnosis=noted)
     assert after.status().endswith("Its path means nothing here.")
     shown = after.table(next(iter(case.readings)))
     assert shown is not None
@@ -192,7 +194,7 @@ def test_what_a_model_notes_of_an_image_stands_at_it_and_at_its_scores() -> None
 
 
 def test_a_model_with_untrained_gaze_shows_no_path_and_says_so() -> None:
-    after = seen(drawn_case(3, "A")[0]).with_diagnosis("twin", look_of(None))
+    after = replace(seen(drawn_case(3, "A")[0]), model="twin", diagnosis=look_of(None))
     assert [path.role for path in after.payload(READERS[0].name).paths] == ["reader"]
     assert after.table(READERS[0].name) is None
     assert after.status().startswith("The gaze of twin is untrained: no path is shown")
