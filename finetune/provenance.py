@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,12 @@ FORMAT, VERSION = "gazevlm-adapter", 1
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy", "scikit-learn", "safetensors")
 
 
-@dataclass(frozen=True)
-class Trained:
-    """How the training went.
+def provenance_values(
+    name: str, config: FinetuneConfig, base: Base, split: Split, found: Sequence[Measure], verdict: Verdict, *,
+    steps: int, seconds: float, device: str, left_out: Sequence[str] = (), gaze: GazeConfig | None = None,
+    lengths: PathLengths | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return everything about an adapter as JSON values. Folders of this machine are named by their last part.
 
     Args:
         steps: optimizer steps behind the weights.
@@ -38,20 +41,6 @@ class Trained:
         gaze: configuration of the adapter; None where it is not known.
         lengths: of the readings that were learned from, in its steps.
     """
-
-    steps: int
-    seconds: float
-    device: str
-    left_out: tuple[str, ...]
-    gaze: GazeConfig | None = None
-    lengths: PathLengths = field(default_factory=PathLengths)
-
-
-def provenance_values(
-    name: str, config: FinetuneConfig, base: Base, split: Split, trained: Trained, found: Sequence[Measure],
-    verdict: Verdict,
-) -> dict[str, Any]:  # fmt: skip
-    """Return everything about an adapter as JSON values. Folders of this machine are named by their last part."""
     both = (*split.train, *split.held_out)
     read = {
         reading.reading_id: reading.digest for case in split.train for reading in case.readings
@@ -73,8 +62,8 @@ def provenance_values(
         "data": {
             "fingerprint": fingerprint(both),
             "datasets": [_dataset(spec, number, split) for number, spec in enumerate(config.annotations)],
-            "findings_left_out": list(trained.left_out),
-            "fixations": _fixations(trained),
+            "findings_left_out": list(left_out),
+            "fixations": _fixations(gaze, lengths or PathLengths()),
         },
         TRAINED_ON: trained_on(config, split).to_values(),
         BEFORE: [None if one is None else one.to_values() for one in base.trained_on],
@@ -86,7 +75,7 @@ def provenance_values(
         "libraries": {
             "python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES},
         },
-        "training": {"steps": trained.steps, "seconds": round(trained.seconds, 1), "device": trained.device},
+        "training": {"steps": steps, "seconds": round(seconds, 1), "device": device},
         "measures": [asdict(one) for one in found],
         "verdict": asdict(verdict),
     }  # fmt: skip
@@ -130,9 +119,8 @@ def _dataset(spec: str, number: int, split: Split) -> dict[str, Any]:
     }
 
 
-def _fixations(trained: Trained) -> dict[str, Any]:
+def _fixations(gaze: GazeConfig | None, lengths: PathLengths) -> dict[str, Any]:
     """Count what K cuts from the readings that are learned from."""
-    gaze, lengths = trained.gaze, trained.lengths
     steps = gaze.num_gaze_tokens if gaze else 0
     return {
         "gaze_tokens": steps,

@@ -30,7 +30,7 @@ from finetune.features import DEFAULT_BATCHING
 from finetune.held_out import Floors, Selection, measures, selection_score
 from finetune.predict import predict_cases
 from finetune.prepare import Prepared, batching_of, fit_places, prepare
-from finetune.provenance import Trained, provenance_values, public_places, write_provenance
+from finetune.provenance import provenance_values, public_places, write_provenance
 from finetune.records import (
     CHECKPOINTS,
     PROVENANCE_FILE,
@@ -159,13 +159,14 @@ class Training:
             device=device_name(self.engine.model.device),
         )  # fmt: skip
         try:
-            return self._finish(self._run_steps())
+            return self._finish(*self._run_steps())
         except Stopped:  # between steps or in the middle of a scoring: the last step has a checkpoint
             step = max(self._first, trainer.state.global_step)
             return Ending("stopped", STOPPED.format(step=step, steps=steps), step)
 
-    def _run_steps(self) -> Trained:
-        """Train until the last step, or the best one.
+    def _run_steps(self) -> tuple[int, float]:
+        """Train until the last step, or the best one; return the steps behind the weights, and how many seconds it
+        took.
 
         Raises:
             Stopped: the run was asked to stop.
@@ -180,9 +181,7 @@ class Training:
             step = self.selection.best_step
             trainer.accelerator.wait_for_everyone()
             load_weights(self.adapted, self.selection.best_folder())
-        prepared = self.prepared
-        device = device_name(self.engine.model.device)
-        return Trained(step, seconds, device, prepared.left_out, prepared.gaze, prepared.lengths)
+        return step, seconds
 
     def _was_over(self) -> bool:
         """Return whether the resumed run had stopped early, or would have if it had scored its last step."""
@@ -230,10 +229,10 @@ class Training:
         if self._agree_to_stop():
             raise Stopped
 
-    def _finish(self, trained: Trained) -> Ending:
+    def _finish(self, steps: int, seconds: float) -> Ending:
         prepared, split = self.prepared, self.prepared.split
         self.log.phase(f"Scoring the adapter on {len(split.held_out)} held-out images", len(split.held_out))
-        found = self.measure(trained.steps)
+        found = self.measure(steps)
         verdict = judge(found, len(set(patient_groups(split.held_out))))
         if self.config.chooses_step:
             verdict = chosen_by_scores(verdict, found)
@@ -242,11 +241,13 @@ class Training:
             after = answers(self.engine, shown, self._check)
         if self.trainer.args.should_save:
             write_before_after(self.run, shown, prepared.before, after)
-        self._publish(
-            provenance_values(self.out.name, self.config, prepared.base, split, trained, found, verdict)
-        )
+        self._publish(provenance_values(
+            self.out.name, self.config, prepared.base, split, found, verdict, steps=steps, seconds=seconds,
+            device=device_name(self.engine.model.device), left_out=prepared.left_out, gaze=prepared.gaze,
+            lengths=prepared.lengths,
+        ))  # fmt: skip
         self.log.write("verdict", **asdict(verdict))
-        return Ending("done", verdict.why, trained.steps)
+        return Ending("done", verdict.why, steps)
 
     def _publish(self, values: dict[str, Any]) -> None:
         """Write the adapter beside its place, and rename it when it is complete."""

@@ -8,7 +8,7 @@ from finetune.adapted import adapt_model, adapted_config
 from finetune.base import load_base
 from finetune.cases import Split
 from finetune.config import FinetuneConfig
-from finetune.provenance import Trained, provenance_values, write_provenance
+from finetune.provenance import provenance_values, write_provenance
 from finetune.records import BASE, Gain, Measure, Verdict
 from finetune.usual_place import Fitted
 from gazevlm_core.model.adapters import save_adapter
@@ -39,7 +39,9 @@ def make_nano_adapter(folder: Path, *, dora: bool = False, vision: bool = False)
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     save_adapter(adapted, folder)
     split = Split((), ())
-    trained = Trained(6, 14.2, "cpu", ())
-    values = provenance_values(folder.name, config, base, split, trained, MEASURES, Verdict("better", WHY))
+    verdict = Verdict("better", WHY)
+    values = provenance_values(
+        folder.name, config, base, split, MEASURES, verdict, steps=6, seconds=14.2, device="cpu"
+    )
     write_provenance(folder, values, ())
     return folder

@@ -15,7 +15,7 @@ from finetune.base import Base, folder_digest
 from finetune.card import provenance_lines, render_card
 from finetune.cases import Split, fingerprint, path_lengths, read_cases, split_cases
 from finetune.config import ConfigError, FinetuneConfig
-from finetune.provenance import Trained, provenance_values, write_provenance
+from finetune.provenance import provenance_values, write_provenance
 from finetune.records import Measure, RecordError, Verdict, measures_of, read_provenance, write_json
 from finetune.run import finished_before
 from finetune.verdict import CHOSEN, LEAST_OF_EACH, chosen_by_scores
@@ -36,7 +36,7 @@ MEASURES = [
     Measure("text loss", None, None, {}, False, "nats"),
 ]
 VERDICT = Verdict("better", "It is better than its base (24 held-out patients): sequence score 0.250 to 0.512.")
-TRAINED = Trained(40, 12.3456, "cpu", ("rare",))
+TRAINED: dict[str, Any] = {"steps": 40, "seconds": 12.3456, "device": "cpu", "left_out": ("rare",)}
 
 
 class Made:
@@ -62,7 +62,7 @@ class Made:
         self.out = place / "my-adapter"
         self.out.mkdir()
         self.values = provenance_values(
-            self.out.name, self.config, self.base, self.split, TRAINED, MEASURES, VERDICT
+            self.out.name, self.config, self.base, self.split, MEASURES, VERDICT, **TRAINED
         )
         write_provenance(self.out, self.values, self.split.held_out)
         self.card = (self.out / "README.md").read_text("utf-8")
@@ -90,7 +90,7 @@ def test_folders_given_from_here_are_told_by_name(
 ) -> None:
     monkeypatch.chdir(made.out.parent / "exported")
     config = made.config.model_copy(update={"annotations": (relative,), "base": "."})
-    values = provenance_values("a", config, made.base, made.split, TRAINED, [], VERDICT)
+    values = provenance_values("a", config, made.base, made.split, [], VERDICT, **TRAINED)
     assert values["config"]["base"] == "exported"
     name = {".": "exported", "..": made.out.parent.name}.get(relative, "exported")
     assert values["config"]["annotations"] == [f"folder={name}"]
@@ -100,7 +100,7 @@ def test_a_name_on_the_hub_stays_whole(made: Made) -> None:
     source = "Qwen/Qwen2.5-VL-3B-Instruct"
     base = Base(made.base.engine, source, "abc123", "f" * 64)
     config = made.config.model_copy(update={"base": source})
-    values = provenance_values("a", config, base, made.split, TRAINED, [], VERDICT)
+    values = provenance_values("a", config, base, made.split, [], VERDICT, **TRAINED)
     assert values["base"]["source"] == values["config"]["base"] == source
     assert values["base"]["revision"] == "abc123"
 
@@ -134,7 +134,7 @@ def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Pat
     first = TrainedOn.of("salt", [Sample("p")], ["d"], SplitRule())
     write_json(merged / "provenance.json", {"trained_on": first.to_values()})
     base = Base(made.base.engine, str(merged), "", "f" * 64, tuple(read_all_trained_on(merged)))
-    values = provenance_values("a", made.config, base, made.split, TRAINED, [], VERDICT)
+    values = provenance_values("a", made.config, base, made.split, [], VERDICT, **TRAINED)
     write_json(merged / "provenance.json", values)  # as when the second adapter is merged again
     assert read_all_trained_on(merged) == [read_all_trained_on(made.out)[0], first]
     assert what_is_known(None, str(merged)) == [read_all_trained_on(made.out)[0], first]
@@ -143,8 +143,8 @@ def test_what_a_merged_base_was_trained_on_stays_known(made: Made, tmp_path: Pat
 
 
 def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:
-    trained = Trained(40, 1.0, "cpu", (), GazeConfig(num_gaze_tokens=1), path_lengths(made.split.train))
-    values = provenance_values("a", made.config, made.base, made.split, trained, [], VERDICT)
+    learned = {"gaze": GazeConfig(num_gaze_tokens=1), "lengths": path_lengths(made.split.train)}
+    values = provenance_values("a", made.config, made.base, made.split, [], VERDICT, **{**TRAINED, **learned})
     readings = len(made.split.train)  # of the one annotator who is not hidden, two clicks each
     assert values["data"]["fixations"] == {
         "gaze_tokens": 1, "all": 2 * readings, "beyond_gaze_tokens": readings, "gaze_tokens_for_95_percent": 2,
@@ -159,7 +159,7 @@ def test_what_the_gaze_tokens_cut_is_told_in_provenance_and_card(made: Made, tmp
 def test_columns_that_are_no_findings_are_told_in_provenance_and_card(made: Made, tmp_path: Path) -> None:
     why = "holds other values than 0 and 1, first in line 4"
     split = replace(made.split, not_read=({"a | b\nc": why}, {}))
-    values = provenance_values("a", made.config, made.base, split, TRAINED, MEASURES, VERDICT)
+    values = provenance_values("a", made.config, made.base, split, MEASURES, VERDICT, **TRAINED)
     assert [one["columns_not_read"] for one in values["data"]["datasets"]] == [{"a | b\nc": why}, {}]
     write_provenance(tmp_path, values, split.held_out)
     said = f"Columns of folder=exported that are no findings, so nothing was learned from them: a \\| b c: {why}."
@@ -176,7 +176,7 @@ def test_columns_that_are_no_findings_are_told_in_provenance_and_card(made: Made
 def test_a_step_that_held_out_scores_chose_is_told(made: Made, values: dict, chosen: bool, tmp_path: Path) -> None:
     config = made.config.model_copy(update=values)
     verdict = chosen_by_scores(VERDICT, MEASURES) if config.chooses_step else VERDICT  # as a run does
-    told = provenance_values("a", config, made.base, made.split, TRAINED, MEASURES, verdict)
+    told = provenance_values("a", config, made.base, made.split, MEASURES, verdict, **TRAINED)
     write_provenance(tmp_path, told, made.split.held_out)
     shown = [told["verdict"]["why"], (tmp_path / "README.md").read_text(), "\n".join(provenance_lines(told))]
     assert [CHOSEN in text for text in shown] == [chosen] * 3
@@ -317,6 +317,6 @@ def test_an_adapter_of_a_commit_of_the_hub_is_known_without_fetching_it(tmp_path
     made, source = Made(tmp_path), "owner/never-fetched"
     config = made.config.model_copy(update={"base": source})
     base = Base(made.base.engine, source, "abc123", "f" * 64)
-    values = provenance_values("a", config, base, made.split, TRAINED, [], VERDICT)
+    values = provenance_values("a", config, base, made.split, [], VERDICT, **TRAINED)
     write_json(made.out / "provenance.json", values)
     assert finished_before(config, made.out) is not None
