@@ -10,8 +10,9 @@ what the order of gaze is worth.
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 PHANTOM = "phantom"
 PLANNED = ("sizes", "seeds", "orders", "variants", "base", "steps", "test_images")  # of an experiment
 PHANTOM_ONLY, REAL_ONLY = ("n", "domain", "twins", "reference", "workers"), ("root", "images", "split", "limit")
-Result = TypeVar("Result")
 Domain = Literal["A", "B"]  # as in training; other scanner, habitus and prevalence
 MANY_PATHS = 2_000  # from here on, further processes save more than their start costs
 
@@ -67,15 +67,11 @@ def evaluate(
         stop(f"{what}; leave out --{idle[0]}, or name another --dataset", WRONG_USE, command="evaluate")
     quiet_libraries()
     most_images = faithfulness_images if faithfulness else 0
-    if dataset == PHANTOM:
-        report: PhantomReport | DatasetReport | None = _on_phantoms(
-            n, seed, domain, model, adapter, twins, reference, batch_size, workers, attn, most_images
-        )
-    else:
-        report = _on_dataset(
-            dataset, root, images, model, adapter, split, limit, batch_size, seed, attn, most_images
-        )
-    _print(report, as_json)
+    _print(_or_stop(
+        lambda: _on_phantoms(n, seed, domain, model, adapter, twins, reference, batch_size, workers, attn, most_images)
+        if dataset == PHANTOM
+        else _on_dataset(dataset, root, images, model, adapter, split, limit, batch_size, seed, attn, most_images)
+    ), as_json)  # fmt: skip
 
 
 def _on_phantoms(
@@ -91,21 +87,16 @@ def _on_phantoms(
         phantom_seeds(seed, n)
     except ValueError as error:
         stop(error, WRONG_USE, command="evaluate")
-
-    def run() -> "PhantomReport | None":
-        others = twin_sources(model) if twins else {}
-        if twins and not others:
-            typer.echo(f"no twins of {model} were found; it is scored alone", err=True)
-        trained = what_is_known(adapter, model)
-        if None in trained:
-            typer.echo(UNKNOWN, err=True)
-        return evaluate_phantoms(
-            n, seed, domain, model, adapter=adapter, twins=others, reference=reference,
-            batch_size=batch_size, workers=workers, attn=attn, ranks=Ranks.of_this_run(), trained=trained,
-            faithfulness=min(faithfulness, n),
-        )  # fmt: skip
-
-    return _or_stop(run)
+    others = twin_sources(model) if twins else {}
+    if twins and not others:
+        typer.echo(f"no twins of {model} were found; it is scored alone", err=True)
+    trained = what_is_known(adapter, model)
+    if None in trained:
+        typer.echo(UNKNOWN, err=True)
+    return evaluate_phantoms(
+        n, seed, domain, model, adapter=adapter, twins=others, reference=reference, batch_size=batch_size,
+        workers=workers, attn=attn, ranks=Ranks.of_this_run(), trained=trained, faithfulness=min(faithfulness, n),
+    )  # fmt: skip
 
 
 def _on_dataset(
@@ -118,24 +109,20 @@ def _on_dataset(
     from gazevlm_core.ranks import Ranks
     from gazevlm_core.sample import DatasetError
 
-    def run() -> "DatasetReport | None":
-        if root is None:
-            raise DatasetError(f"{name}: give its folder as --root")
-        folder = root
-        open_dataset(name, folder, images)  # before a model is loaded
-        trained = what_is_known(adapter, model)
-        engine = GazeEngine.load(model, adapter=adapter, attn=attn)
-        with progress(None, f"asking about {name}", "record") as bar:
-            return evaluate_dataset(
-                lambda: open_dataset(name, folder, images), engine, split=split, limit=limit, batch_size=batch_size,
-                seed=seed, progress=bar.update, ranks=Ranks.of_this_run(), trained=trained,
-                faithfulness=faithfulness,
-            )  # fmt: skip
-
-    return _or_stop(run)
+    if root is None:
+        raise DatasetError(f"{name}: give its folder as --root")
+    source = partial(open_dataset, name, root, images)
+    source()  # before a model is loaded
+    trained = what_is_known(adapter, model)
+    engine = GazeEngine.load(model, adapter=adapter, attn=attn)
+    with progress(None, f"asking about {name}", "record") as bar:
+        return evaluate_dataset(
+            source, engine, split=split, limit=limit, batch_size=batch_size, seed=seed, progress=bar.update,
+            ranks=Ranks.of_this_run(), trained=trained, faithfulness=faithfulness,
+        )  # fmt: skip
 
 
-def _or_stop(run: Callable[[], Result]) -> Result:
+def _or_stop(run: "Callable[[], PhantomReport | DatasetReport | None]") -> "PhantomReport | DatasetReport | None":
     """Run an evaluation; what is wrong with a model or data ends the command in one sentence."""
     from gazevlm_core.evaluation.graded import OtherModelError
     from gazevlm_core.model.adapters import AdapterError
