@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from finetune.records import (
     BEFORE_AFTER,
@@ -157,33 +157,26 @@ def kept_events(events: Sequence[Event]) -> tuple[Event, ...]:
     return tuple(kept)
 
 
-class _ReadSoFar(NamedTuple):
-    """Events of a log, the offset to go on from, and the run that was made of them."""
-
-    events: tuple[Event, ...] = ()
-    offset: int = 0
-    run: Run | None = None
-
-
 class RunReader:
     """Reads the logs of jobs, each line once however many people watch."""
 
     def __init__(self, jobs: "JobService") -> None:
         self._jobs = jobs
-        self._read: dict[str, _ReadSoFar] = {}
+        # job id -> the run so far, all events of its log, and the offset to go on from
+        self._read: dict[str, tuple[Run | None, tuple[Event, ...], int]] = {}
         self._lock = threading.Lock()
 
     def run(self, job: "Job") -> Run:
         """Return a job with its events until now."""
         with self._lock:
-            known = self._read.get(job.job_id, _ReadSoFar())
-            if job.state in ENDED and known.run is not None and known.run.job == job:
-                return known.run  # nothing is written any more
-            more, offset = self._jobs.events(job.job_id, known.offset)
+            known, before, offset = self._read.get(job.job_id, (None, (), 0))
+            if job.state in ENDED and known is not None and known.job == job:
+                return known  # nothing is written any more
+            more, offset = self._jobs.events(job.job_id, offset)
             usable = [event for event in more if isinstance(event.get("step", 0), int)]
-            events = (*known.events, *usable)[-MOST_EVENTS:]
+            events = (*before, *usable)[-MOST_EVENTS:]
             run = Run(job, kept_events(events))
-            self._read[job.job_id] = _ReadSoFar(events, offset, run)
+            self._read[job.job_id] = (run, events, offset)
             return run
 
     def forget(self, job_id: str) -> None:
