@@ -5,15 +5,20 @@ Everything from outside is escaped.
 Terms of art in notes and tables have a mark that explains them: see `web.glossary`.
 """
 
+import base64
 import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from io import StringIO
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from web.glossary import mark
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Cell = str | tuple[str, ...]
 SHORT = 24  # characters
@@ -50,6 +55,14 @@ def status(text: str) -> str:
 def note(text: str) -> str:
     """Return a remark, to stand below what it is about; its terms of art are explained."""
     return f'<p class="gaze-note">{escape(text)}{mark(text)}</p>'
+
+
+def picture_uri(pixels: "Image.Image", longest_px: int) -> str:
+    """Return an image as a data URI, reduced to `longest_px`."""
+    small, encoded = pixels.copy(), BytesIO()
+    small.thumbnail((longest_px, longest_px))
+    small.save(encoded, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
 
 
 @dataclass(frozen=True)

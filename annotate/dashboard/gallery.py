@@ -4,20 +4,14 @@ What is ticked and what was clicked stands in the page alone; TICKED and CLICKED
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
 from html import escape
-from threading import Lock
 
-from annotate.dashboard.review_detail import picture_uri
 from annotate.store.lookup import ListedImage
 from annotate.store.model import PRIORITIES, StoreError
-from annotate.store.store import AnnotationStore
-from gazevlm_core.images import ImageError
 from web.formatting import counted, short_digest, short_name
 
 PAGE = 24  # cards at a time
-THUMB_PX, KEPT_THUMBS = 150, 1000
 GALLERY = "dashboard-gallery"
 DIGEST = re.compile("[0-9a-f]{64}")
 NOTHING_TICKED = "Tick images first, or click one."
@@ -44,29 +38,6 @@ TICKED = f"""(...given) => [...given.slice(0, -1),
   [...document.querySelectorAll("#{GALLERY} [name=task]:checked")].map(box => box.value).join(" ")]"""
 CLICKED = f"""(...given) => [...given.slice(0, -1),
   document.querySelector("#{GALLERY} [aria-current]")?.dataset.image ?? ""]"""
-
-
-class Thumbnails:
-    """Small pictures of a store's images; the latest are kept, since what has a digest never changes."""
-
-    def __init__(self, store: AnnotationStore) -> None:
-        self._store, self._kept, self._lock = store, OrderedDict[str, str](), Lock()
-
-    def uri(self, sha256: str) -> str:
-        """Return a picture as a data URI; "" where too many images are being read just now."""
-        with self._lock:
-            if sha256 in self._kept:
-                self._kept.move_to_end(sha256)
-                return self._kept[sha256]
-        try:
-            found = picture_uri(self._store.pixels(sha256), THUMB_PX)
-        except ImageError:
-            return ""
-        with self._lock:
-            self._kept[sha256] = found
-            while len(self._kept) > KEPT_THUMBS:
-                self._kept.popitem(last=False)
-        return found
 
 
 def ticked_images(ticked: str, shown: str) -> list[str]:

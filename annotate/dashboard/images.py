@@ -2,33 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 
 import gradio as gr
 from PIL import Image
 
-from annotate.dashboard.gallery import (
-    CLICKED,
-    GALLERY,
-    ON_CARD,
-    PAGE,
-    TICKED,
-    Thumbnails,
-    gallery_html,
-    submitted,
-    ticked_images,
-)
+from annotate.dashboard.gallery import CLICKED, GALLERY, ON_CARD, PAGE, TICKED, gallery_html, submitted, ticked_images
 from annotate.dashboard.project import choices_of
-from annotate.dashboard.review_detail import choice_of, picture_uri
+from annotate.dashboard.review_detail import choice_of
 from annotate.export.folder import submissions_of
 from annotate.quality.agreement import Consensus, consensus
 from annotate.store.lookup import ImageState, ListedImage, gold_gone, listed_image, listed_images
 from annotate.store.model import MAIN_PROJECT, PRIORITIES, Stored, StoreError
 from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
+from gazevlm_core.images import ImageError
 from web.formatting import counted, score, short_digest, short_name
 from web.identity import Claim, Gate
-from web.markup import note, status
+from web.markup import note, picture_uri, status
 from web.page import Values, remembered
 from web.sign_in import Entry
 
@@ -38,7 +30,7 @@ ONLY = "This is one annotator's path alone, or none; choose the submission yours
 FEWEST = 2  # annotators that make a consensus
 STATES = [("given out", "open"), ("own images of annotators", "own"), ("closed", "closed"), ("gold", "gold")]
 RANKS = ("First in line", "Usual", "Last in line")  # on the buttons, the first in line first
-SHOWN_PX = 480
+SHOWN_PX, THUMB_PX, KEPT_THUMBS = 480, 150, 1000
 CONSENSUS = ("the consensus", "")
 NOWHERE = ("another project…", "")
 WHAT = (
@@ -78,7 +70,7 @@ class ImagesService:
 
     def __init__(self, store: AnnotationStore, gate: Gate) -> None:
         self.store, self.gate = store, gate
-        self._thumbs = Thumbnails(store)
+        self._kept_thumb: Callable[[str], str] = lru_cache(maxsize=KEPT_THUMBS)(self._new_thumb)
 
     def page(
         self, claim: Claim, state: ImageState, skip: float = 0, search: str = "", project: str = MAIN_PROJECT
@@ -99,7 +91,17 @@ class ImagesService:
         if not listed and total:
             skip = (total - 1) // PAGE * PAGE
             listed, total = listed_images(self.store, state, PAGE, skip=skip, **where)
-        return Cards(listed, [self._thumbs.uri(one.image.sha256) for one in listed], skip, total)
+        return Cards(listed, [self._thumb(one.image.sha256) for one in listed], skip, total)
+
+    def _thumb(self, sha256: str) -> str:
+        """Return a picture as a data URI; "" where too many images are being read just now."""
+        try:
+            return self._kept_thumb(sha256)
+        except ImageError:
+            return ""
+
+    def _new_thumb(self, sha256: str) -> str:
+        return picture_uri(self.store.pixels(sha256), THUMB_PX)
 
     def view(self, claim: Claim, sha256: str) -> ShownImage:
         """Return one image with its pixels and submissions."""

@@ -1,8 +1,6 @@
 """One submission among the others of its image, and how it is shown: paths, tables, the map of fixations."""
 
-import base64
 from dataclasses import dataclass, replace
-from io import BytesIO
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,7 +17,7 @@ from annotate.store.store import AnnotationStore
 from annotate.votes import findings_in_words, first_of_each
 from gazevlm_core.scanpath import Scanpath
 from web.formatting import UNKNOWN, score, short_digest, short_name, when
-from web.markup import Cell, Table
+from web.markup import Cell, Table, picture_uri
 from web.plot_style import PLAIN
 from web.viewer.payload import Role, ViewerPath, viewer_path
 
@@ -225,12 +223,3 @@ def heat_figure(detail: Detail) -> go.Figure | None:
         yaxis={**hidden, "range": [height, 0], "scaleanchor": "x", "constrain": "domain"},
     )
     return figure
-
-
-def picture_uri(pixels: Image.Image, longest_px: int) -> str:
-    """Return an image as a data URI, reduced to `longest_px`."""
-    small = pixels.copy()
-    small.thumbnail((longest_px, longest_px))
-    encoded = BytesIO()
-    small.save(encoded, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()

@@ -145,8 +145,7 @@ class Endpoints:
         return practised_answer(self.service.practice_scanpath(self.service.project(sent.project), sent), sent.findings)
 
     def _history(self, _sent: Nothing, request: gr.Request) -> list[Answer]:
-        person = self.service.who(request, "draft")
-        return [done_answer(one) for one in self.service.history.latest(person.pseudonym)]
+        return [done_answer(one) for one in self.service.history(self.service.who(request, "draft"))]
 
     def _withdraw(self, sent: Withdraw, request: gr.Request) -> bool:
         self.service.withdraw(self.service.who(request, "submit"), sent.submission_id)

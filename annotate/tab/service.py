@@ -2,10 +2,10 @@
 
 import hmac
 import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ from PIL import Image
 
 from annotate.blur import BlurSettings, blur_image, window_scanpath
 from annotate.feedback import Feedback, compare, sentence, truth_of, votes_of_others
-from annotate.history import History
+from annotate.history import Done
 from annotate.payload import Practise, Submission
 from annotate.practice import practice
+from annotate.store.lookup import latest_submissions, removal_reasons
 from annotate.store.model import Progress, Receipt, StoredImage
 from annotate.store.project import Project
 from annotate.store.projects import check_open
@@ -31,12 +32,14 @@ from gazevlm_core.records import Diagnosis, is_strange
 from gazevlm_core.scanpath import Fixation, Scanpath
 from web.guard import WebRequest
 from web.identity import Action, Gate, NotAllowed, Visitor
+from web.markup import picture_uri
 from web.models import Ask, Models, predict_path
 
 if TYPE_CHECKING:
     from annotate.store.store import AnnotationStore
 
 KEPT_PREDICTIONS, MOST_READERS, MOST_READ = 256, 5, 100
+MOST_SHOWN, THUMB_PX, KEPT_THUMBS = 24, 72, 512  # of a person's own submissions
 PREDICTIONS_AT_ONCE = 8  # and no more waiting: requests that wait for a model would hold up submissions
 OWN_NAME = "own image"
 TAG_DIGITS = 32
@@ -115,11 +118,11 @@ class AnnotationService:
         findings: Sequence[str] = (),
     ) -> None:
         self.store, self.models, self.gate = store, models, gate
-        self.history = History(store)
         self.findings = tuple(dict.fromkeys((*FINDING_NAMES, *(name for name in findings if name != NO_FINDING))))
         self._ask = ask
-        self._predictions: OrderedDict[tuple[str, str, Hashable], Diagnosis] = OrderedDict()
-        self._lock, self._slots = threading.Lock(), threading.BoundedSemaphore(PREDICTIONS_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(PREDICTIONS_AT_ONCE)
+        self._kept_prediction = lru_cache(maxsize=KEPT_PREDICTIONS)(self._new_prediction)
+        self._thumb: Callable[[str], str] = lru_cache(maxsize=KEPT_THUMBS)(self._new_thumb)
 
     def who(self, request: WebRequest, action: Action) -> Visitor:
         """Return the person behind a request. Raises NotAllowed: nobody known, or too many requests."""
@@ -288,6 +291,15 @@ class AnnotationService:
         """Take a submission of the person's back."""
         self.store.withdraw(submission_id, person.pseudonym)
 
+    def history(self, person: Visitor) -> list[Done]:
+        """Return the latest submissions of the person, the latest first, withdrawn ones too."""
+        found = latest_submissions(self.store, person.pseudonym, MOST_SHOWN)
+        why = removal_reasons(self.store, [one.submission_id for one in found if one.removed])
+        return [Done(one, self._thumb(one.image_sha256), why.get(one.submission_id, "")) for one in found]
+
+    def _new_thumb(self, sha256: str) -> str:
+        return picture_uri(self.store.pixels(sha256), THUMB_PX)
+
     def skip(self, person: Visitor, lease_id: str, reason: str) -> None:
         """Give a task back."""
         self.store.skip(lease_id, person.pseudonym, " ".join(reason.split()))
@@ -345,22 +357,15 @@ class AnnotationService:
         choice = self.models.choices().get(model)
         if choice is None:
             raise ValueError(NO_MODEL)
-        key = (sha256, model, choice.stamp)
-        with self._lock:
-            if key in self._predictions:
-                self._predictions.move_to_end(key)
-                return self._predictions[key]
+        return self._kept_prediction(sha256, model, choice.stamp)
+
+    def _new_prediction(self, sha256: str, model: str, _stamp: Hashable) -> Diagnosis:
         if not self._slots.acquire(blocking=False):
             raise ValueError(BUSY)
         try:  # a model has its own lock, and two predictions at once are the same
-            found = predict_path(self._ask, model, self.store.pixels(sha256).convert("RGB"))
+            return predict_path(self._ask, model, self.store.pixels(sha256).convert("RGB"))
         finally:
             self._slots.release()
-        with self._lock:
-            self._predictions[key] = found
-            while len(self._predictions) > KEPT_PREDICTIONS:
-                self._predictions.popitem(last=False)
-        return found
 
 
 def _with_question(image: StoredImage, question: str | None) -> StoredImage:
