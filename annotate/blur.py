@@ -26,6 +26,7 @@ from gazevlm_core.scanpath import Fixation, Scanpath
 DISPERSION_RADII, SHORTEST_MS, LONGEST_GAP_MS = 1.0, 100.0, 75.0
 LIMITS = Thresholds(dispersion_deg=DISPERSION_RADII, min_duration_ms=SHORTEST_MS, max_gap_ms=LONGEST_GAP_MS)
 NO_REST = "The disc rested nowhere on the image: hold it still for a moment wherever you look, then submit again."
+SIDE_PX = 600.0  # longer side of the images to which blur and disc refer
 REDUCED_SIGMA_PX = 8  # of the reduced copy; its own averaging is then 0.2% of the blur's variance
 
 
@@ -37,17 +38,16 @@ class BlurSettings:
         ValueError: a number that is not positive.
     """
 
-    sigma_px: float = 40.0  # of the Gaussian, where the image's longer side is `side_px`
+    sigma_px: float = 40.0  # of the Gaussian, where the image's longer side has SIDE_PX
     radius_px: float = 32.0  # of the sharp disc, likewise
-    side_px: float = 600.0  # the side to which both refer
 
     def __post_init__(self) -> None:
-        if not min(self.sigma_px, self.radius_px, self.side_px) > 0:
-            raise ValueError("blur, radius and side must be positive")
+        if not min(self.sigma_px, self.radius_px) > 0:
+            raise ValueError("blur and radius must be positive")
 
     def scaled(self, width_px: int, height_px: int) -> tuple[float, float]:
         """Return sigma and radius in px of an image."""
-        share = max(width_px, height_px) / self.side_px
+        share = max(width_px, height_px) / SIDE_PX
         return self.sigma_px * share, self.radius_px * share
 
 

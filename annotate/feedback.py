@@ -1,4 +1,5 @@
-"""What an annotator reads after a submission: one sentence, what others ticked, the truth of a drawn image."""
+"""What an annotator reads after a submission: one sentence, what others ticked, the truth of a drawn image; and later,
+what a reviewer said of it."""
 
 import math
 import re
@@ -9,7 +10,8 @@ from functools import lru_cache
 from PIL import Image
 
 from annotate.store.model import Stored, StoredImage
-from annotate.votes import Votes, votes
+from annotate.store.reviews import WITHDRAWN
+from annotate.votes import Votes, findings_in_words, votes
 from gazevlm_core.evaluation.comparison import ComparedScore, compare_paths
 from gazevlm_core.evaluation.floors import REVERSED, SHUFFLED, UNIFORM
 from gazevlm_core.geometry import PatchGrid
@@ -90,6 +92,46 @@ class Feedback:
     found: Diagnosis | None
     trouble: str
     against: tuple[Against, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A submission of somebody's.
+
+    Args:
+        stored: the submission.
+        picture: data URI of a small JPEG.
+        why_removed: what a reviewer wrote who removed it.
+    """
+
+    stored: Stored
+    picture: str
+    why_removed: str = ""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its annotator took it back."""
+        return self.stored.removed and self.stored.reason == WITHDRAWN
+
+    @property
+    def state(self) -> str:
+        """What became of it, in words."""
+        one = self.stored
+        if one.removed:
+            return "withdrawn" if self.withdrawn else "removed by a reviewer"
+        return {"pending": "not yet reviewed", "accepted": "accepted", "rejected": "rejected"}[one.verdict]
+
+    @property
+    def said(self) -> str:
+        """What a reviewer wrote of it; "" where it was withdrawn."""
+        if self.withdrawn:
+            return ""
+        return self.why_removed if self.stored.removed else self.stored.reason
+
+    @property
+    def findings(self) -> str:
+        """What was ticked, in words."""
+        return findings_in_words(self.stored.annotation)
 
 
 def compare(name: str, own: Scanpath, others: Sequence[Scanpath], size: Size, grid: PatchGrid) -> Against:

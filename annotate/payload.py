@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from annotate.store.model import SLUG
+from annotate.store.model import SLUG, Digest
 from annotate.store.project import LONGEST_QUESTION as LONGEST_ASKED
 from gazevlm_core.annotation import Mode
 
@@ -22,7 +22,6 @@ MOST_NAMES = 1_000
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Time = Annotated[float, Field(ge=0, le=LONGEST_MS)]
 Zoom = Annotated[float, Field(gt=0, le=LARGEST_ZOOM)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 SubmissionId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]  # crypto.randomUUID()
 Shown = Annotated[str, Field(max_length=150 + 12 * LONGEST_ASKED)]  # %XX for up to 4 bytes a character

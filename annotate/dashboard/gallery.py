@@ -3,17 +3,16 @@
 What is ticked and what was clicked stands in the page alone; TICKED and CLICKED bring it along with an event.
 """
 
-import re
 from collections.abc import Sequence
 from html import escape
 
 from annotate.store.lookup import ListedImage
 from annotate.store.model import PRIORITIES, StoreError
+from gazevlm_core.annotation import is_digest
 from web.formatting import counted, short_digest, short_name
 
 PAGE = 24  # cards at a time
 GALLERY = "dashboard-gallery"
-DIGEST = re.compile("[0-9a-f]{64}")
 NOTHING_TICKED = "Tick images first, or click one."
 ON_CARD = """element.addEventListener("click", event => {
   const card = event.target.closest("[data-image]"), boxes = [...element.querySelectorAll("[name=task]")];
@@ -47,7 +46,7 @@ def ticked_images(ticked: str, shown: str) -> list[str]:
         StoreError: neither, too many, or what is no digest.
     """
     digests = list(dict.fromkeys(ticked.split() if len(ticked) <= 100 * PAGE else ["too many"])) or [shown]
-    if not all(map(DIGEST.fullmatch, digests)):
+    if not all(map(is_digest, digests)):
         raise StoreError(NOTHING_TICKED)
     return digests
 

@@ -31,6 +31,7 @@ from web.sign_in import Entry
 FOLDER = "imports"
 PERIOD_S = 60.0  # another worker's import may have been left behind
 ORPHAN_S = 3600.0  # an archive that no import names: its upload was cut off
+STOP_S = 10.0
 log = logging.getLogger(__name__)
 NOT_KEPT = "The archive could not be kept ({reason}); free some space on the server's disk and try again."
 NO_UPLOAD = "Choose a zip archive first."
@@ -89,13 +90,13 @@ class ImportWorker:
                 self._thread = threading.Thread(target=self._run, name="imports", daemon=True)
                 self._thread.start()
 
-    def stop(self, limit_s: float = 10.0) -> bool:
+    def stop(self) -> bool:
         """End the thread; False where an import takes longer. It is gone on with at the next start."""
         self._ended.set()
         self._wake.set()
         if self._thread is None:
             return True
-        self._thread.join(limit_s)
+        self._thread.join(STOP_S)
         return not self._thread.is_alive()
 
     def work(self) -> None:

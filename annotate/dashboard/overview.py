@@ -13,7 +13,7 @@ from annotate.store.model import AuditEntry, Counts, StoreError
 from annotate.store.store import AnnotationStore
 from annotate.sync.worker import SyncState
 from web.formatting import UNKNOWN, when
-from web.identity import Claim, Gate, Welcome
+from web.identity import Claim, Gate
 from web.markup import Cell, Table, status, table
 from web.page import Values, remembered
 from web.sign_in import Entry
@@ -50,10 +50,6 @@ class OverviewService:
         if not text.strip():
             raise ValueError("Type the ten characters of a receipt first.")
         return receipt_sentence(self.store, text[:LONGEST_RECEIPT])
-
-    def welcome(self, claim: Claim) -> Welcome:
-        """Return who asks; a name without a token is an annotator. NotAllowed for a wrong token or a bad name."""
-        return self.gate.welcome(claim)
 
 
 class OverviewView:

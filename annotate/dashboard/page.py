@@ -132,7 +132,7 @@ class Dashboard:
         listen(entry.handler(self._again), [entry.token, entry.name], outputs, queue=False, **QUIET)
 
     def _again(self, claim: Claim, name: str) -> Values:
-        welcome = self.service.overview.welcome(claim)
+        welcome = self.service.gate.welcome(claim)
         values: Values = self.overview.counted(claim)
         # Another name may have been chosen in Teach. The same one is not sent again: an answer that comes late must
         # not take back what was entered meanwhile.
@@ -150,7 +150,7 @@ class Dashboard:
     def _enter(self, _name: str, token: str, request: gr.Request) -> Values:
         """Return everything that this person may see to begin with."""
         claim = self.entry.claim(request, token)
-        welcome = self.service.overview.welcome(claim)
+        welcome = self.service.gate.welcome(claim)
         values = {self.entry.who: self.entry.shown(welcome), **self.overview.counted(claim)}
         if "reviewer" in welcome.roles:
             values |= {**self.review.first(claim), **self.quality.first(claim)}

@@ -12,7 +12,7 @@ from annotate.dashboard.bulk import NOTHING_SEEN, BulkService, BulkView, Seen
 from annotate.dashboard.project import chosen, offered, project_filter
 from annotate.dashboard.quality import SurveyCache
 from annotate.dashboard.review_detail import Detail
-from annotate.store.lookup import count_submissions, next_submission, pending_numbers, submission_of, submission_on
+from annotate.store.lookup import count_submissions, next_submission, pending_submissions, submission_of, submission_on
 from annotate.store.model import Stored, StoreError, Verdict
 from annotate.store.store import AnnotationStore
 from web.identity import Claim, Gate
@@ -89,9 +89,9 @@ class ReviewService:
     def _next_flagged(self, after: int, project: str) -> Next:
         """Flagged by the latest survey, and still pending."""
         quality = self._surveys.latest() or self._surveys.compute()
-        pending = pending_numbers(self.store, project)
+        pending = {one.submission_id for one in pending_submissions(self.store, project=project)}
         odd = (row for row in quality.survey.submissions if row.flags or row.outliers)
-        rows = sorted((row.number, row.submission_id) for row in odd if row.number in pending)
+        rows = sorted((row.number, row.submission_id) for row in odd if row.submission_id in pending)
         if not rows:
             return Next(None, 0)
         number, submission_id = next((row for row in rows if row[0] > after), rows[0])

@@ -120,12 +120,6 @@ def count_submissions(store: Store, waiting: Waiting, project: str = "") -> int:
     return store.database.read(lambda connection: connection.scalar(query)) or 0
 
 
-def pending_numbers(store: Store, project: str = "") -> set[int]:
-    """Return numbers of the submissions that wait for a verdict; `project` as in `next_submission`."""
-    query = select(SUBMISSIONS.c.number).where(*_is("pending"), *_in(project))
-    return store.database.read(lambda connection: set(connection.scalars(query)))
-
-
 @dataclass(frozen=True)
 class PendingOne:
     """A submission that waits for a verdict.

@@ -15,7 +15,7 @@ into a band gets a new position at its end, so no cursor can have passed it, and
 index however many annotations there are.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,12 +146,6 @@ def save_entry(connection: Connection, image: QueueEntry, position: int | None =
     if band != image.band:
         changed |= {"band": band, "position": position or next_number(connection, "position")}
     connection.execute(SAVE_ENTRY, {"key": image.id, **changed})
-
-
-def save_entries(connection: Connection, images: Iterable[QueueEntry]) -> None:
-    """Save several entries, as `save_entry` does one."""
-    for image in images:
-        save_entry(connection, image)
 
 
 def first_unseen(connection: Connection, person_id: int, band: int, budget: int | None = None) -> QueueEntry | None:

@@ -29,7 +29,6 @@ from annotate.store.queue import (
     lane_of,
     lock_image,
     next_image,
-    save_entries,
     save_entry,
 )
 from annotate.store.tables import IMAGE, IMAGES, IS_OPEN, LEASES, PEOPLE, SEEN, SKIPS, SUBMISSIONS, from_us, values_of
@@ -72,7 +71,8 @@ class Tasks(Store):
         if found is not None:
             expires_us = now_us + _lease_us(self.settings)
             _change_lease(connection, found[0], expires_us=expires_us)
-        save_entries(connection, touched.values())
+        for entry in touched.values():
+            save_entry(connection, entry)
         if found is None:
             return None
         lease_id, image_id = found
@@ -153,7 +153,8 @@ def _release_expired(connection: Connection, now_us: int, settings: StoreSetting
         if connection.scalar(select(LEASES.c.holds).where(LEASES.c.id == lease_id)):  # as it is now, behind the lock
             image.leased -= 1
             _change_lease(connection, lease_id, holds=False)
-    save_entries(connection, touched.values())
+    for image in touched.values():
+        save_entry(connection, image)
 
 
 def _locked(connection: Connection, image_id: int, touched: Touched) -> QueueEntry:

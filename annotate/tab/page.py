@@ -18,8 +18,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
-from annotate.feedback import Against, Feedback
-from annotate.history import Done
+from annotate.feedback import Against, Done, Feedback
 from annotate.payload import (
     LONGEST_QUESTION,
     LONGEST_REPORT,

@@ -15,8 +15,7 @@ import numpy as np
 from PIL import Image
 
 from annotate.blur import BlurSettings, blur_image, window_scanpath
-from annotate.feedback import Feedback, compare, sentence, truth_of, votes_of_others
-from annotate.history import Done
+from annotate.feedback import Done, Feedback, compare, sentence, truth_of, votes_of_others
 from annotate.payload import Practise, Submission
 from annotate.practice import practice
 from annotate.store.lookup import latest_submissions, removal_reasons

@@ -156,8 +156,8 @@ def test_new_names_without_end_from_one_address_are_stopped(
 
 
 def test_a_welcome_says_who_somebody_is_or_what_to_do(service: DashboardService) -> None:
-    assert "Choose a name" in service.overview.welcome(NOBODY).problem
-    assert service.overview.welcome(ANNOTATOR).roles == {"annotator"}
-    assert service.overview.welcome(ADMIN).roles == {"annotator", "reviewer", "admin"}
+    assert "Choose a name" in service.gate.welcome(NOBODY).problem
+    assert service.gate.welcome(ANNOTATOR).roles == {"annotator"}
+    assert service.gate.welcome(ADMIN).roles == {"annotator", "reviewer", "admin"}
     with pytest.raises(NotAllowed, match="no role"):
-        service.overview.welcome(replace(ANNOTATOR, token="wrong token of nobody"))
+        service.gate.welcome(replace(ANNOTATOR, token="wrong token of nobody"))
