@@ -21,6 +21,7 @@ from gazevlm_core.records import Diagnosis
 from gazevlm_core.sample import pixel_digest
 from gazevlm_core.scanpath import Scanpath
 from phantoms.make import SMALLEST_SIZE_PX, make_phantom
+from phantoms.truth import Phantom
 
 SHOWN = (SEQUENCE, SCANMATCH, "DTW distance", JACCARD, "MultiMatch position")
 LONGEST_COMPARED = 60  # fixations; a longer path is compared up to there, since alignments grow with the square
@@ -189,8 +190,12 @@ def truth_of(image: StoredImage) -> tuple[DrawnFinding, ...] | None:
 def _drawn(seed: int, size_px: int) -> tuple[str, tuple[DrawnFinding, ...]]:
     """Return the digest and the findings of a phantom."""
     phantom = make_phantom(seed, size_px=size_px)
-    found = tuple(
+    return pixel_digest(Image.fromarray(phantom.image)), drawn_findings(phantom)
+
+
+def drawn_findings(phantom: Phantom) -> tuple[DrawnFinding, ...]:
+    """Return what a phantom was drawn with."""
+    return tuple(
         DrawnFinding(one.name, " ".join(part for part in (one.side, one.zone) if part), one.box)
         for one in phantom.findings
     )
-    return pixel_digest(Image.fromarray(phantom.image)), found

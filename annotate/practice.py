@@ -6,7 +6,7 @@ from functools import cache
 
 from PIL import Image
 
-from annotate.feedback import DrawnFinding
+from annotate.feedback import DrawnFinding, drawn_findings
 from annotate.store.model import StoredImage
 from gazevlm_core.options import DEFAULT_QUESTION
 from gazevlm_core.sample import pixel_digest
@@ -31,12 +31,11 @@ def practice() -> Practice:
     """Draw it, once."""
     phantom = make_phantom(SEED, size_px=SIZE_PX, findings=SHOWN)
     pixels = Image.fromarray(phantom.image)
-    truth = tuple(DrawnFinding(one.name, f"{one.side} {one.zone}", one.box) for one in phantom.findings)
     image = StoredImage(
         sha256=pixel_digest(pixels), name=NAME, width_px=pixels.width, height_px=pixels.height,
         question=DEFAULT_QUESTION, open=False, gold=None, source="", quota=1,
     )  # fmt: skip
-    return Practice(image, pixels, truth)
+    return Practice(image, pixels, drawn_findings(phantom))
 
 
 def practice_feedback(places: Sequence[tuple[float, float]], findings: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from annotate.export.formats import formats
 from annotate.export.importer import Imported, import_folder
 from annotate.store.archives import READABLE, SourceError, open_archive
 from annotate.store.model import StoreError
+from annotate.store.project import LONGEST_LICENCE
 from annotate.store.store import AnnotationStore
 from gazevlm_core.images import MAX_BYTES
 from web.identity import Claim, Gate
@@ -43,7 +44,6 @@ TOO_LARGE = "The archive is too large to unpack here; unpack it yourself and use
 PACKED = (".png", ".parquet", ".jpg")  # hardly get any smaller
 NO_UPLOAD = "Choose the zip archive of an export first."
 NO_ROOM = "The server's disk is full ({reason}); free some space and try again. Nothing was left behind."
-LONGEST_LICENCE = 60
 KEPT_S = 3600.0  # after that the archive is removed from the server
 OF_PROJECT = "accepted of project"
 WHICH = [("everything: a full copy, also of what was rejected or removed", "all"),
@@ -164,8 +164,8 @@ class ExportsView:
             info="Only with JSON lines or parquet can it be imported again.",
         )  # fmt: skip
         self.licence = gr.Textbox(
-            label="Licence", placeholder="such as cc-by-4.0; empty: none is named", max_length=60, max_lines=1,
-            elem_id="dashboard-export-licence",
+            label="Licence", placeholder="such as cc-by-4.0; empty: none is named", max_length=LONGEST_LICENCE,
+            max_lines=1, elem_id="dashboard-export-licence",
         )  # fmt: skip
         self.names = gr.Checkbox(label=NAMES, elem_id="dashboard-export-names")
         self.build = gr.Button("Write the archive", variant="primary", elem_id="dashboard-export-go")

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select, update
 from annotate.store.base import Store, write_audit
 from annotate.store.database import reads, writes
 from annotate.store.model import (
+    LONGEST_NAME,
     LONGEST_PATIENT,
     MAIN_PROJECT,
     PRIORITIES,
@@ -31,7 +32,7 @@ from gazevlm_core.scanpath import Scanpath
 
 ADDED, GOLD_SET, GOLD_GONE = "image added", "gold set", "gold taken away"  # in the audit log
 PNG_EFFORT = 3  # of 9: a third of the time of the usual 6, a few percent larger
-MOST_QUOTA, LONGEST_NAME = 1_000_000, 200
+MOST_QUOTA = 1_000_000
 
 
 class Images(Store):
