@@ -1,6 +1,7 @@
 """Many verdicts at once, and annotators from whom nothing is taken any more."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import gradio as gr
@@ -208,11 +209,14 @@ class BulkView:
             choice.input(lambda: (None, status("")), None, [self.counted, self.status], queue=False, **QUIET)
         verdicts: tuple[tuple[gr.Button, Verdict], ...] = ((self.accept, "accepted"), (self.reject, "rejected"))
         self.changes = [
-            entry.on(button.click, self._judge(verdict), [self.counted, seen, self.reason], [self.counted, self.status])
+            entry.on(
+                button.click, partial(self._judge, verdict=verdict), [self.counted, seen, self.reason],
+                [self.counted, self.status],
+            )
             for button, verdict in verdicts
         ]
         for button, blocked in ((self.block, True), (self.let_in, False)):
-            entry.on(button.click, self._block(blocked), [seen, self.reason], self.status)
+            entry.on(button.click, partial(self._block, blocked=blocked), [seen, self.reason], self.status)
 
     def _count(
         self, claim: Claim, seen: Seen | None, annotator: bool, image: bool, odd: Any, project: Any  # noqa: ANN401
@@ -225,19 +229,15 @@ class BulkView:
         words = f"{many}{whose} {'is' if len(found.ones) == 1 else 'are'} counted.{more}{new}"
         return {self.counted: found, self.status: status(words)}
 
-    def _judge(self, verdict: Verdict) -> Any:  # noqa: ANN401 - a handler
-        def judge(claim: Claim, found: Counted | None, seen: Seen | None, reason: str) -> Values:
-            try:
-                judged = self.service.decide(claim, verdict, found, seen, reason)
-            except OthersSeenError as error:
-                return {self.counted: None, self.status: status(str(error))}
-            return {self.counted: None, self.status: status(judged.in_words(verdict, found))}
+    def _judge(
+        self, claim: Claim, found: Counted | None, seen: Seen | None, reason: str, *, verdict: Verdict
+    ) -> Values:
+        try:
+            judged = self.service.decide(claim, verdict, found, seen, reason)
+        except OthersSeenError as error:
+            return {self.counted: None, self.status: status(str(error))}
+        return {self.counted: None, self.status: status(judged.in_words(verdict, found))}
 
-        return judge
-
-    def _block(self, blocked: bool) -> Any:  # noqa: ANN401 - a handler
-        def block(claim: Claim, seen: Seen | None, reason: str) -> str:
-            who = self.service.block(claim, seen, blocked, reason)
-            return status(f"Nothing more is taken from {who}." if blocked else f"{who} may go on.")
-
-        return block
+    def _block(self, claim: Claim, seen: Seen | None, reason: str, *, blocked: bool) -> str:
+        who = self.service.block(claim, seen, blocked, reason)
+        return status(f"Nothing more is taken from {who}." if blocked else f"{who} may go on.")

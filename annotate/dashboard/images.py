@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from html import escape
 
 import gradio as gr
@@ -275,20 +275,20 @@ class ImagesView:
         service = self.service
         entry.on([self.state.input, self.search.submit], self._anew, self.where[:-1], self.shown)
         for button, step in ((self.more, PAGE), (self.before, -PAGE)):
-            entry.on(button.click, self._paging(step), self.where, self.shown)
+            entry.on(button.click, partial(self._turn, step=step), self.where, self.shown)
         entry.on(self.gallery.click, self._click, [self.sent], self.one, js=CLICKED)
 
         def change(button: gr.Button, words: str, work: Callable[..., None], *inputs: gr.Textbox | gr.Dropdown) -> None:
             outputs = list(dict.fromkeys([*self.shown, *inputs]))
             entry.on(
-                button.click, self._changing(work, words, inputs), [*self.where, self.image, *inputs, self.sent],
-                outputs, js=TICKED,
+                button.click, partial(self._change, work=work, words=words, emptied=inputs),
+                [*self.where, self.image, *inputs, self.sent], outputs, js=TICKED,
             )  # fmt: skip
 
-        change(self.offer, "given out", lambda claim, images: service.set_open(claim, images, True))
-        change(self.close, "closed", lambda claim, images: service.set_open(claim, images, False))
+        change(self.offer, "given out", partial(service.set_open, is_open=True))
+        change(self.close, "closed", partial(service.set_open, is_open=False))
         for rank, button in self.ranks.items():
-            change(button, f"of the priority {PRIORITIES[rank]!r}", _ranking(service, rank))
+            change(button, f"of the priority {PRIORITIES[rank]!r}", partial(service.set_task, priority=rank))
         change(self.ask, "asked about so", lambda claim, images, words: service.set_task(claim, images, question=words),
                self.question)  # fmt: skip
         change(self.want, "wanting so many", lambda claim, images, count: service.set_task(
@@ -298,7 +298,8 @@ class ImagesView:
             (self.gold, "A gold image from now on. ", service.set_gold, [self.path]),
             (self.usual, "No longer a gold image. ", service.clear_gold, []),
         ):
-            entry.on(button.click, self._single(work, words), [*self.where, self.image, *more], self.shown)
+            change_one = partial(self._change_one, work=work, words=words)
+            entry.on(button.click, change_one, [*self.where, self.image, *more], self.shown)
         entry.on(self.close_all.click, self._close_all, [*self.where, self.image, self.least], self.shown)
 
     def first(self, claim: Claim, project: str = MAIN_PROJECT) -> Values:
@@ -311,45 +312,34 @@ class ImagesView:
     def _anew(self, claim: Claim, project: str, state: ImageState, search: str | None) -> Values:
         return self._page(claim, project, state, search, 0, "")
 
-    def _paging(self, step: int) -> Callable[..., Values]:
-        def show_page(claim: Claim, project: str, state: ImageState, search: str | None, skip: int) -> Values:
-            return self._page(claim, project, state, search, skip + step, "")
-
-        return show_page
+    def _turn(
+        self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, *, step: int
+    ) -> Values:
+        return self._page(claim, project, state, search, skip + step, "")
 
     def _click(self, claim: Claim, sha256: str | None) -> Values:
         return self._showing(self.service.view(claim, sha256 or ""))
 
-    def _changing(
-        self, work: Callable[..., None], words: str, emptied: Sequence[gr.Textbox | gr.Dropdown]
-    ) -> Callable[..., Values]:
-        """Return a handler that changes what is ticked, empties what was typed, and shows all anew."""
+    def _change(
+        self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
+        *values: str | None, work: Callable[..., None], words: str, emptied: Sequence[gr.Textbox | gr.Dropdown],
+    ) -> Values:  # fmt: skip
+        """Change what is ticked, empty what was typed, and show all anew."""
+        *typed, ticked = (value or "" for value in values)
+        self.service.gate.admit(claim, "read", "admin")
+        images = ticked_images(ticked, shown or "")
+        work(claim, images, *typed)
+        message = f"{counted(len(images), 'image is', 'images are')} {words}. "
+        page = self._page(claim, project, state, search, skip, images[0] if len(images) == 1 else shown, message)
+        return {**page, **dict.fromkeys(emptied, "")}
 
-        def handle(
-            claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
-            *values: str | None,
-        ) -> Values:  # fmt: skip
-            *typed, ticked = (value or "" for value in values)
-            self.service.gate.admit(claim, "read", "admin")
-            images = ticked_images(ticked, shown or "")
-            work(claim, images, *typed)
-            message = f"{counted(len(images), 'image is', 'images are')} {words}. "
-            page = self._page(claim, project, state, search, skip, images[0] if len(images) == 1 else shown, message)
-            return {**page, **dict.fromkeys(emptied, "")}
-
-        return handle
-
-    def _single(self, work: Callable[..., None], words: str) -> Callable[..., Values]:
-        """Return a handler that changes the image that is shown, and shows all anew."""
-
-        def handle(
-            claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
-            *values: str | None,
-        ) -> Values:  # fmt: skip
-            work(claim, shown or "", *(value or "" for value in values))
-            return self._page(claim, project, state, search, skip, shown, words)
-
-        return handle
+    def _change_one(
+        self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
+        *values: str | None, work: Callable[..., None], words: str,
+    ) -> Values:  # fmt: skip
+        """Change the image that is shown, and show all anew."""
+        work(claim, shown or "", *(value or "" for value in values))
+        return self._page(claim, project, state, search, skip, shown, words)
 
     def _close_all(
         self, claim: Claim, project: str, state: ImageState, search: str | None, skip: int, shown: str,
@@ -381,10 +371,6 @@ class ImagesView:
             self.path: gr.Dropdown(paths, value=""),
             self.image: view.listed.image.sha256,
         }
-
-
-def _ranking(service: ImagesService, rank: int) -> Callable[..., None]:
-    return lambda claim, images: service.set_task(claim, images, priority=rank)
 
 
 def _facts(view: ShownImage) -> str:
