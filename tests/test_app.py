@@ -95,6 +95,7 @@ def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_chec
     from annotate.opening import open_teaching
     from app import build_app
     from diagnose.catalogue import Catalogue
+    from diagnose.tab.result import Visit
     from finetune.opening import open_adapting
     from web.settings import Settings
 
@@ -113,7 +114,7 @@ def test_every_tab_opens_while_the_folder_of_the_usual_adapter_is_gone(tiny_chec
         for call in page.fns.values():
             pickers = [part for part in call.outputs if part.elem_id in ("model", "evaluate-model")]
             if pickers and any(event == "load" for _, event in call.targets):
-                values = call.fn(*((None, SimpleNamespace(query_params={})) if call.name == "opened" else ()))
+                values = call.fn(*((Visit(), SimpleNamespace(query_params={})) if call.name == "opened" else ()))
                 shown.append(values[pickers[0]].value)
         return shown
 
