@@ -16,7 +16,6 @@ from evaluate.command import evaluate, twin_sources
 from evaluate.phantoms import evaluate_phantoms
 from evaluate.tables import TWINS, report_text
 from gazevlm_core.evaluation import predict as prediction
-from gazevlm_core.evaluation import views
 from gazevlm_core.evaluation.checkpoint_scores import read_scores, scores_of, write_scores
 from gazevlm_core.evaluation.floors import on_grid
 from gazevlm_core.evaluation.predict import first_answer_logits, predict, presence_margins
@@ -40,8 +39,7 @@ def few() -> Iterator[None]:
     """Constant floors need no good constants here, and an untrained model never ends its reports by itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phantoms, "OTHER_PHANTOMS", 4)
-        for module in (prediction, views):
-            patch.setattr(module, "REPORT_TOKENS", 8)
+        patch.setattr(prediction, "REPORT_TOKENS", 8)
         yield
 
 

@@ -64,7 +64,9 @@ def test_what_is_drawn_is_in_the_files(tmp_path: Path) -> None:
     assert image.shape == (*again.image.shape, 3)
     assert (image == again.image[..., None]).all()
     assert len(seen) == 2
-    assert [one.readings for one in draw_readings(seeds, "A", 1)] == [one.readings for one in samples]
+    others = draw_readings(seeds, "A", 1)
+    assert [one.findings for one in others] == [one.findings for one in samples]
+    assert [len(one.readings) for one in others] == [len(one.readings) for one in samples]
 
 
 def test_phantoms_that_an_adapter_was_trained_on_are_refused() -> None:

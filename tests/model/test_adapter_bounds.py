@@ -114,8 +114,8 @@ def test_what_cannot_fit_is_refused_before_anything_is_built_or_loaded(
         return forbidden() if path.name == WEIGHTS_FILE else load_file(path)  # type: ignore[return-value,func-returns-value]
 
     monkeypatch.setattr(adapters, "load_file", heads_alone)
-    monkeypatch.setattr(adapters, "PeftModel", forbidden)
-    monkeypatch.setattr(adapters, "set_peft_model_state_dict", forbidden)
+    monkeypatch.setattr("peft.PeftModel", forbidden)
+    monkeypatch.setattr("peft.set_peft_model_state_dict", forbidden)
     wide = {**weights, first: torch.zeros(4, weights[first].shape[1] + 1)}
     tall = {**weights, first: torch.zeros(5, weights[first].shape[1])}
     for changed in (wide, tall, {**weights, "base_model.model.x.lora_A.weight": torch.zeros(1)}):

@@ -144,7 +144,7 @@ def test_an_interrupted_adapter_leaves_the_model_bare(
         raise KeyboardInterrupt
 
     compare = watch(model)
-    monkeypatch.setattr("gazevlm_core.model.adapters.set_peft_model_state_dict", interrupt)
+    monkeypatch.setattr("peft.set_peft_model_state_dict", interrupt)
     with pytest.raises(KeyboardInterrupt):
         attach_adapter(model, adapter)
     compare()
