@@ -125,6 +125,7 @@ def test_what_was_drawn_is_revealed_during_a_change(browser: "Browser", address:
     drag_first_fixation(page, 90, 60)
     page.check("#truth input")
     wait_for_turn(page, turn + 1)
+    page.wait_for_function(f"{VIEWER}.value.paths.length === 2")
     assert page.locator("#viewer .gaze-name").all_inner_texts() == ["Model", "Simulated reader"]
     assert page.evaluate(f"{VIEWER}.value.paths[0].fixations[0].duration_ms") is None
     assert page.get_by_role("button", name="Back to the model").is_enabled()
