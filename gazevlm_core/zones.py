@@ -11,9 +11,9 @@ from gazevlm_core.scanpath import Fixation
 HEIGHTS = ("upper", "middle", "lower")
 SIDES = ("right", "central", "left")  # from the image's left edge on: the patient faces the viewer
 ZONES: tuple[str, ...] = tuple(f"{side} {height}" for height in HEIGHTS for side in SIDES)
-# What radiologists call these thirds; those above and below the heart are none of the chest's regions.
+# What radiologists call these thirds; the one below the heart is none of the chest's regions.
 REGIONS = {"upper": "upper zone", "middle": "mid zone", "lower": "base"}
-MIDDLE = {"central middle": "the mediastinum"}
+MEDIASTINUM = frozenset({"central upper", "central middle"})
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def unseen_regions(fixations: Sequence[Fixation]) -> list[str]:
         if len(sides) == 2:
             found.append(f"both {region}s")
         found += [f"the {side} {region}" for side in sides if len(sides) == 1]
-        middle = f"central {height}"
-        found += [MIDDLE[middle]] if middle in MIDDLE and middle not in seen else []
+        found += ["the mediastinum"] if height == "middle" and seen.isdisjoint(MEDIASTINUM) else []
     return found
 
 

@@ -40,8 +40,9 @@ def test_regions_that_were_not_looked_at_are_named() -> None:
     assert unseen_words(list(centres.values())) == ""
     assert unseen_words(without("right lower", "left lower")) == "Both bases were not looked at."
     assert unseen_words(without("left upper")) == "The left upper zone was not looked at."
-    assert unseen_words(without("right middle", "central middle", "left middle", "right lower")) == (
+    assert unseen_words(without("right middle", "central upper", "central middle", "left middle", "right lower")) == (
         "Both mid zones, the mediastinum and the right base were not looked at."
     )
-    assert unseen_regions(without("central upper", "central lower")) == [], "neck and abdomen"
+    for zones in (("central upper", "central lower"), ("central middle", "central lower")):
+        assert unseen_regions(without(*zones)) == [], "the mediastinum lies in two thirds, and one was looked at"
     assert len(unseen_regions([])) == 4
