@@ -129,7 +129,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long one variant is trained, and on which questions."""
+    """How long one variant is trained, on which questions, and what share of the weights it went on from stays."""
 
     steps: int
     decay_steps: int
@@ -137,6 +137,7 @@ class Schedule:
     presence_share: float
     seed: int
     film_share: float = 0.0
+    start_share: float = 0.0
 
 
 def schedule_of(variant: Variant, recipe: Recipe) -> Schedule:
@@ -144,7 +145,7 @@ def schedule_of(variant: Variant, recipe: Recipe) -> Schedule:
     if variant is Variant.RELEASE:
         return Schedule(
             recipe.release_steps, recipe.release_decay_steps, recipe.release_warmup_steps,
-            recipe.release_presence_share, recipe.seed + 1, recipe.film_share,
+            recipe.release_presence_share, recipe.seed + 1, recipe.film_share, recipe.start_share,
         )  # fmt: skip
     return Schedule(recipe.steps, recipe.decay_steps, recipe.warmup_steps, recipe.presence_share, recipe.seed)
 
@@ -345,8 +346,7 @@ def train(
     schedule = schedule_of(variant, recipe)
     set_seed(schedule.seed)
     model, processor = begin(variant, recipe, cases, runs)
-    start_share = recipe.start_share if variant is Variant.RELEASE else 0.0
-    start = deepcopy(model) if start_share else model
+    start = deepcopy(model) if schedule.start_share else model
     config = model.config.gaze_config
     optimizer = MuonAdamW(
         model, lr=recipe.learning_rate, muon_lr=recipe.matrices_learning_rate, weight_decay=recipe.weight_decay,
@@ -369,7 +369,7 @@ def train(
     with quick_products():
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     if trainer.is_world_process_zero():
-        mix_weights(model, start, start_share)
+        mix_weights(model, start, schedule.start_share)
         partial = folder / "final.partial"
         model.save_pretrained(partial)
         processor.save_pretrained(partial)
