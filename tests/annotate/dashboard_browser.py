@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.serving import wait_for
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -39,12 +41,6 @@ def enter(page: "Page", name: str, token: str, role: str) -> None:
     page.wait_for_selector(f".dashboard-is-{role}", state="attached")
     if role != "annotator":
         wait_for(page, "#dashboard-review-status", "Submission")
-
-
-def wait_for(page: "Page", place: str, text: str) -> None:
-    page.wait_for_function(
-        "([place, text]) => document.querySelector(place).innerText.includes(text)", arg=[place, text]
-    )
 
 
 def toast(page: "Page", text: str) -> None:

@@ -53,6 +53,25 @@ def _wait_until_up(server: Program, address: str, log: Path) -> None:
     pytest.fail(f"the page is not up after {START_S} s:\n{log.read_text()}")
 
 
+def wait_for(page: "Page", place: str, text: str, timeout_ms: int | None = None) -> None:
+    """Until the first element of a selector says so, for as long as the page waits or a time of its own."""
+    says = "([place, text]) => document.querySelector(place)?.innerText.includes(text)"
+    page.wait_for_function(says, arg=[place, text], timeout=timeout_ms)
+
+
+def wait_for_value(page: "Page", expression: str, value: object) -> None:
+    """Until an expression of JavaScript is equal to a value; one that cannot be read yet is not.
+
+    What a status says can be on the page before the chart or viewer beside it is.
+    """
+    page.wait_for_function(
+        """([expression, value]) => {
+            try { return JSON.stringify(eval(expression)) === JSON.stringify(value); } catch { return false; }
+        }""",
+        arg=[expression, value],
+    )
+
+
 def wait_until_it_fits(page: "Page") -> None:
     """Until nothing is wider than the window, in light and in dark."""
     for scheme in SCHEMES:

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.annotate.dashboard_browser import CALL
-from tests.browser.serving import serving, wait_until_it_fits
+from tests.browser.serving import serving, wait_for, wait_for_value, wait_until_it_fits
 from tests.finetune.adapt_maker import ADMIN_TOKEN
 from tests.finetune.adapt_page import TICK_S
 
@@ -51,12 +51,6 @@ def enter(page: "Page", name: str = "Root", token: str = ADMIN_TOKEN) -> None:
     page.fill("#adapt-token input", token)
     page.click("#adapt-use")
     wait_for(page, "#adapt-who", f"You are {name}")
-
-
-def wait_for(page: "Page", place: str, text: str) -> None:
-    page.wait_for_function(
-        "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text]
-    )
 
 
 def unfold(page: "Page", fold: str, field: str) -> None:
@@ -282,7 +276,7 @@ def test_finished_runs_are_compared_and_one_that_is_no_better_is_not_chosen(brow
     page.click("#adapt-compare")
     wait_for(page, "#adapt-compared", "sequence score")
     page.wait_for_selector("#adapt-compared-chart .main-svg")
-    assert page.evaluate("document.querySelector('#adapt-compared-chart .js-plotly-plot').data.length") == 2
+    wait_for_value(page, "document.querySelector('#adapt-compared-chart .js-plotly-plot').data.length", 2)
     page.close()
 
 

@@ -16,7 +16,7 @@ from gazevlm_core.scanpath import Fixation
 from phantoms.make import make_phantom
 from tests.annotate.annotate_browser import agree, click, new_context, next_image, points, submit, tick
 from tests.browser.diagnose_page import PIXELS, ROWS, upload, wait_for_status
-from tests.browser.serving import serving
+from tests.browser.serving import serving, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -44,13 +44,6 @@ def address(repository: Path, tmp_path: Path) -> Iterator[str]:
     }  # fmt: skip
     with serving(repository, ["app.py"], tmp_path / "log.txt", settings) as address:
         yield address
-
-
-def wait_for(page: "Page", place: str, text: str, timeout_ms: int = 60_000) -> None:
-    page.wait_for_function(
-        "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text],
-        timeout=timeout_ms,
-    )  # fmt: skip
 
 
 def teach(page: "Page") -> None:

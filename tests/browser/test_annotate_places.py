@@ -29,7 +29,7 @@ from tests.annotate.annotate_browser import (
     tick,
 )
 from tests.annotate.annotate_page import HEIGHT_PX, TARGETS_PX, WIDTH_PX, targets
-from tests.browser.serving import serving
+from tests.browser.serving import serving, wait_for_value
 from tests.dicom_samples import SECRET, dicom
 
 if TYPE_CHECKING:
@@ -224,9 +224,9 @@ def test_the_moving_window_finds_where_the_pointer_rested(browser: "Browser", ad
 def test_touch(browser: "Browser", address: str) -> None:
     context = new_context(browser, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = open_start(context, address, "Finger")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wait_for_value(page, "document.documentElement.scrollWidth <= 390", True)
     next_image(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wait_for_value(page, "document.documentElement.scrollWidth <= 390", True)
     client = context.new_cdp_session(page)
 
     def touch(kind: str, *places: tuple[float, float]) -> None:

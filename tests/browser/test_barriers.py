@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from annotate.opening import open_teaching
 from scripts.page_states import submit_readings
 from tests.annotate.annotate_browser import click, settle, working
-from tests.browser.serving import SCHEMES, serving
+from tests.browser.serving import SCHEMES, serving, wait_for
 from web.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,12 +86,6 @@ class Inspector:
         self.page.get_by_role("tab", name=name, exact=True).first.click()
         for selector in content:
             self.page.wait_for_selector(selector)
-
-
-def wait_for(page: "Page", place: str, text: str) -> None:
-    page.wait_for_function(
-        "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text]
-    )
 
 
 @pytest.fixture

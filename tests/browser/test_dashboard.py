@@ -15,10 +15,10 @@ from PIL import Image
 from annotate.store.project import Project
 from annotate.store.store import AnnotationStore
 from gazevlm_core.scanpath import Fixation, Scanpath
-from tests.annotate.dashboard_browser import CALL, choose, enter, open_tab, pick, toast, wait_for
+from tests.annotate.dashboard_browser import CALL, choose, enter, open_tab, pick, toast
 from tests.annotate.dashboard_maker import ADMIN_TOKEN, REVIEWER_TOKEN
 from tests.annotate.dashboard_page import submit
-from tests.browser.serving import wait_until_it_fits
+from tests.browser.serving import wait_for, wait_for_value, wait_until_it_fits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -159,7 +159,7 @@ def test_a_reviewer_rejects_with_a_reason_and_restores(
     wait_for(page, "#dashboard-review-status", "Submission 2 by")
     wait_for(page, "#dashboard-totals", "1 rejected")
     assert page.input_value("#dashboard-reason textarea") == ""
-    assert len(page.evaluate("document.querySelector('#dashboard-viewer .gaze-viewer').viewer.value.paths")) == 2
+    wait_for_value(page, "document.querySelector('#dashboard-viewer .gaze-viewer').viewer.value.paths.length", 2)
     page.locator("#dashboard-everybody input").check()
     page.wait_for_function("document.querySelector('#dashboard-viewer .gaze-viewer').viewer.value.paths.length > 5")
     page.fill("#dashboard-reason textarea", "By wish of the annotator.")

@@ -9,8 +9,9 @@ from sqlalchemy import update
 from annotate.store.imports import CLAIM_US
 from annotate.store.store import AnnotationStore
 from annotate.store.tables import IMPORTS
-from tests.annotate.dashboard_browser import enter, open_tab, pick, wait_for
+from tests.annotate.dashboard_browser import enter, open_tab, pick
 from tests.annotate.dashboard_maker import ADMIN_TOKEN
+from tests.browser.serving import wait_for, wait_for_value
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -136,7 +137,7 @@ def test_an_import_is_cancelled_by_the_button_beside_it(
     page.click("#dashboard-admins-button")
     page.locator(".dashboard-running li").nth(1).wait_for()
     button = page.locator(f".dashboard-running [data-cancel='{second}']")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wait_for_value(page, "document.documentElement.scrollWidth <= innerWidth", True)
     button.click()
     wait_for(page, "#dashboard-import-status", f"Import {second} is cancelled; what it has added stays.")
     button.wait_for(state="detached")

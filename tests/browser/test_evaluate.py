@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gazevlm_core.metrics.registry import path_metrics
-from tests.browser.serving import serving, wait_until_it_fits
+from tests.browser.serving import serving, wait_for, wait_for_value, wait_until_it_fits
 from tests.evaluate.report_maker import REPORTS, experiment_report, path_report
 from tests.tiny_model import make_tiny_checkpoint
 
@@ -51,12 +51,6 @@ def open_reports(browser: "Browser", address: str, width: int = 1280, scheme: st
     page.click("#evaluate-reports-button[role=tab]")
     wait_for(page, "#evaluate-report-status", "Shown: order-experiment")
     return page
-
-
-def wait_for(page: "Page", place: str, text: str) -> None:
-    page.wait_for_function(
-        "([place, text]) => document.querySelector(place).innerText.includes(text)", arg=[place, text]
-    )
 
 
 def draw_and_look(page: "Page", model: str = "") -> None:
@@ -179,7 +173,7 @@ def test_it_opens_with_an_answer_and_a_figure(
     page.wait_for_selector("#evaluate-chart .main-svg")
     wait_for(page, "#evaluate-chart", "another reader")
     assert page.locator("#evaluate-tables details[open]").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wait_for_value(page, "document.documentElement.scrollWidth <= innerWidth", True)
     page.evaluate("scrollTo(0, 0)")
     artifacts = repository / "test-artifacts"
     artifacts.mkdir(exist_ok=True)
@@ -194,8 +188,8 @@ def test_several_reports_stand_side_by_side(browser: "Browser", address: str, tm
         file.write_text(json.dumps(path_report()))
     page.set_input_files("#evaluate-report input[type=file]", files)
     wait_for(page, "#evaluate-report-status", "Shown: one.json, two.json")
-    names = page.evaluate("document.querySelector('#evaluate-chart .js-plotly-plot').data.map(one => one.name)")
-    assert names[-2:] == ["one.json: these paths", "two.json: these paths"]
+    names = "document.querySelector('#evaluate-chart .js-plotly-plot').data.map(one => one.name).slice(-2)"
+    wait_for_value(page, names, ["one.json: these paths", "two.json: these paths"])
     page.locator("#evaluate-tables summary", has_text="side by side").click()
     with page.expect_download() as download:
         page.locator("#evaluate-tables details[open] .gaze-csv").click()

@@ -24,7 +24,7 @@ from tests.browser.diagnose_page import (
     wait_for_answer,
     wait_for_status,
 )
-from tests.browser.serving import SCHEMES, wait_until_it_fits
+from tests.browser.serving import SCHEMES, wait_for_value, wait_until_it_fits
 from tests.diagnose.talking_model import SPOKEN
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def test_wide_and_dark(browser: "Browser", address: str, artifacts: Path) -> Non
                .reduce((sum, one) => sum + Number(one) / 3, 0))"""
     )
     assert ground < 60 < 180 < ink, "light words on a dark ground"
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wait_for_value(page, "document.documentElement.scrollWidth <= innerWidth", True)
     page.screenshot(path=artifacts / "page-1280-dark.png", full_page=True)
     page.close()
 
@@ -230,7 +230,7 @@ def test_two_temperatures_are_compared_side_by_side(browser: "Browser", address:
     page.set_viewport_size({"width": 390, "height": 844})
     stacked = ["#viewer", "#words", "#viewer-2", "#words-2", "#findings"]
     assert page.evaluate(IN_ORDER, stacked) == stacked, "each answer under its own image"
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    wait_for_value(page, "document.documentElement.scrollWidth", 390)
     page.set_viewport_size({"width": 1280, "height": 900})
     page.fill("#second input, #second textarea", "hot")
     page.click("#diagnose")
@@ -267,7 +267,7 @@ def test_an_adapter_is_picked_compared_and_linked(browser: "Browser", address: s
     assert bars == [1, 2], "each with its own findings"
     page.screenshot(path=artifacts / "page-1280-adapters.png", full_page=True)
     page.set_viewport_size({"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    wait_for_value(page, "document.documentElement.scrollWidth", 360)
     page.click("#settings button:has-text('Settings')")
     page.click("#badges summary")
     assert "adapter other" in page.inner_text("#badges")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.annotate.annotate_browser import agree, click, new_context, points, same_clicks, submit, tick, working
-from tests.browser.serving import serving
+from tests.browser.serving import serving, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TOKEN = "the token of this test"
@@ -25,12 +25,6 @@ def address(repository: Path, tmp_path: Path) -> Iterator[str]:
     settings = {"GAZEVLM_DATA": str(tmp_path / "data"), "GAZEVLM_MODEL": "gazevlm-nano", "GAZEVLM_ADMIN_TOKEN": TOKEN}
     with serving(repository, ["app.py"], tmp_path / "log.txt", settings) as address:
         yield address
-
-
-def wait_for(page: "Page", place: str, text: str) -> None:
-    page.wait_for_function(
-        "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text]
-    )
 
 
 def test_from_the_click_to_the_exported_file(browser: "Browser", address: str, tmp_path: Path) -> None:
