@@ -32,7 +32,8 @@ from phantoms.make import render_twins, sample_case
 from phantoms.truth import PlacedFinding
 
 AVOIDING, RANDOM = "paths that avoid every finding", "random paths"
-PATHS = (OWN, AVOIDING, RANDOM)
+LED = "own path, led to every finding"
+PATHS = (OWN, AVOIDING, RANDOM, LED)
 BOTH, GONE, ELSEWHERE = "image and glimpses", "glimpses without the finding", "other glimpses swapped"
 BACK, NEITHER = "glimpses alone with the finding", "neither"
 SWAPS = (BOTH, GONE, ELSEWHERE, BACK, NEITHER)
@@ -188,6 +189,12 @@ def places_on(viewer: Viewer, image: Image.Image, finding: PlacedFinding, other:
     return tuple(found)
 
 
+def led_places(places: Places, findings: Mapping[str, PlacedFinding]) -> Places:
+    """Return as many places, the first ones where a reader fixates each finding: no path can be better sent."""
+    on = [Fixation(*map(float, finding.foci[0])) for finding in findings.values()]
+    return (*on, *places)[: len(places)]
+
+
 # ---- one batch ------------------------------------------------------------------------------------------------------
 def try_phantoms(
     viewer: Viewer, cases: Sequence[Case], own: Sequence[Places], batch_size: int, rngs: Generators
@@ -218,7 +225,8 @@ def _path_effect(
         anywhere = random_places(viewer.grid(case.image), len(places), rng)
         if len(away) == len(places):
             rows.append(row)
-            for name, chosen in zip(PATHS, (places, away, anywhere), strict=True):
+            led = led_places(places, case.findings)
+            for name, chosen in zip(PATHS, (places, away, anywhere, led), strict=True):
                 variants[name].append(View(case.image, chosen))
     answers = answer_all(viewer, variants, batch_size)
     return {row: {name: answers[name][at].logits for name in PATHS} for at, row in enumerate(rows)}

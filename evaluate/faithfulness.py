@@ -10,7 +10,9 @@ from evaluate.counterfactuals import (
     BOTH,
     ELSEWHERE,
     GONE,
+    LED,
     NEITHER,
+    PATHS,
     RANDOM,
     Case,
     PhantomTrial,
@@ -45,6 +47,7 @@ from gazevlm_core.metrics.labels import macro_auroc
 Trials = list[tuple[PhantomTrial, ImageTrial]]
 SMALL = "small findings"
 PATH_EFFECT = "AUROC, own path less paths that avoid every finding: "
+MOST = "the most that a path can gain: led to every finding, less paths that avoid them"
 SWAP = "median fall of P when its glimpses are those of the twin: "
 ABOVE = "steering: the finding looked at is the more probable one"
 PATH_BAR, SWAP_BAR, STEERING_BAR = 0.10, 0.3, 0.8
@@ -98,16 +101,18 @@ def path_effects(trials: Sequence[PhantomTrial], names: Sequence[str], counts: n
         labels = np.array([[_label(trial, name, subset) for name in names] for trial in tried]).reshape(-1, len(names))
         scores = {
             path: macro_auroc(labels, _logits(tried, path, names), names, counts[:, rows])
-            for path in (OWN, AVOIDING, RANDOM)
+            for path in PATHS
         }
-        own = scores[OWN]
         less = {
-            path: estimate_of(own.macro.value - scores[path].macro.value, own.samples - scores[path].samples)
-            for path in (AVOIDING, RANDOM)
+            (first, second): estimate_of(
+                scores[first].macro.value - scores[second].macro.value, scores[first].samples - scores[second].samples
+            )
+            for first, second in ((OWN, AVOIDING), (OWN, RANDOM), (LED, AVOIDING))
         }
-        beside = {"own path less random paths": less[RANDOM]}
+        beside = {"own path less random paths": less[OWN, RANDOM], MOST: less[LED, AVOIDING]}
         beside |= {f"AUROC, {path}": score.macro for path, score in scores.items()}
-        effects.append(effect_of("path effect", PATH_EFFECT + subset, less[AVOIDING], int(np.nansum(labels)), beside))
+        positive = int(np.nansum(labels))
+        effects.append(effect_of("path effect", PATH_EFFECT + subset, less[OWN, AVOIDING], positive, beside))
     return effects
 
 

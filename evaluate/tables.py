@@ -194,7 +194,8 @@ def _path_rows(paths: Paths) -> list[Row]:
             rows.append(Row(f"scanpath, conditional {metric.name}", score, score.floors))
     return [
         *rows,
-        Row("stop within 2 fixations", stop.within_2_fixations, stop.within_2_fixations.floors),
+        Row("stop within 2 fixations", stop.within_2_fixations, stop.within_2_fixations.floors, None,
+            {"the same reader again": stop.same_reader, "another reader": stop.other_reader}),
         Row("median length difference, fixations", stop.median_length_difference),
         Row("dwell, median predicted / true", paths.dwell.median_ratio),
         Row("dwell, correlation of log durations", paths.dwell.log_correlation),

@@ -71,10 +71,14 @@ class ConstantPaths:
         self._best: dict[PatchGrid, Path] = {}
         self._modes: dict[PatchGrid, Path] = {}
 
-    @property
-    def usual_length(self) -> int:
-        """Median length of the readings, cut at the longest path."""
-        return int(np.median([len(path.fixations[: self._num_steps]) for path in self.readings]))
+    def best_length(self, within: int) -> int:
+        """Return the length that most of the readings, cut at the longest path, have within some fixations; the
+        middle one of several. Where most readings are cut, their median is right less often than one a little shorter.
+        """
+        lengths = np.array([len(path.fixations[: self._num_steps]) for path in self.readings])
+        right = (np.abs(lengths - np.arange(lengths.max() + 1)[:, None]) <= within).sum(axis=1)
+        best = np.flatnonzero(right == right.max())
+        return int(best[len(best) // 2])
 
     def best(self, grid: PatchGrid) -> Path:
         """Return the path with the best mean sequence score to the readings that can be found; it need not be one."""

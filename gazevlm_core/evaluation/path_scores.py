@@ -40,7 +40,7 @@ from gazevlm_core.metrics.sequence import sequence_scores
 STOP_WITHIN = 2  # fixations
 HISTOGRAM = "histogram"  # of other readings at each step
 STEP_HISTOGRAM = "most frequent patches of each step, other images"
-USUAL_LENGTH = "the usual length, always"
+BEST_LENGTH = "the best constant length"
 _PAIRS_AT_ONCE = 20_000
 
 
@@ -143,16 +143,23 @@ def _stop(task: GridTask, targets: Sequence[Sequence[Path]], num_steps: int, cou
     """Return how often a path is as long as a reading within STOP_WITHIN, and how much longer it is."""
     lengths = [np.array([min(len(path), num_steps) for path in readings]) for readings in targets]
     longer = [len(path) - row for path, row in zip(task.paths, lengths, strict=True)]
-    usual = [task.constants.usual_length - row for row in lengths]
-    within, floor = (
+    constant = [task.constants.best_length(STOP_WITHIN) - row for row in lengths]
+    same, other = list[np.ndarray](), list[np.ndarray]()
+    for sample in task.samples:
+        twice = np.array([[min(len(path), num_steps) for path in paths[:2]] for paths in by_reader(sample.readings)])
+        between = twice[:, :1] - twice[:, 1]  # of each reader's first reading and each reader's second
+        same.append(np.diag(between))
+        other.append(between[~np.eye(len(twice), dtype=bool)])
+    within, floor, same_reader, other_reader = (
         mean_estimate(np.array([(np.abs(row) <= STOP_WITHIN).mean() for row in rows]), counts)
-        for rows in (longer, usual)
+        for rows in (longer, constant, same, other)
     )
     difference = median_estimate(np.concatenate(longer), _image_numbers(lengths), counts)
     return Stop(
-        within_2_fixations=Floored.of(within, floors=floors_of(within, {USUAL_LENGTH: floor})),
+        within_2_fixations=Floored.of(within, floors=floors_of(within, {BEST_LENGTH: floor})),
         median_length_difference=score_of(difference),
-    )
+        same_reader=score_of(same_reader), other_reader=score_of(other_reader),
+    )  # fmt: skip
 
 
 def _image_numbers(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -181,10 +181,12 @@ class SequenceScores(Floored):
 
 
 class Stop(Part):
-    """When the paths end."""
+    """When the paths end; how often a reader's second reading, or another's, is as long within 2 fixations."""
 
     within_2_fixations: Floored
     median_length_difference: Score | None
+    same_reader: Score | None = None  # reports of earlier versions have neither
+    other_reader: Score | None = None
 
 
 class StepOnly(Part):

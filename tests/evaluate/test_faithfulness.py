@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from evaluate.counterfactuals import Case, avoiding_places, draw_counterfactual, places_on, seen, touched
-from evaluate.faithfulness import ABOVE, PATH_EFFECT, SMALL, SWAP, faithfulness_bars, score_trials, try_all
+from evaluate.faithfulness import ABOVE, MOST, PATH_EFFECT, SMALL, SWAP, faithfulness_bars, score_trials, try_all
 from evaluate.tables import faithfulness_tables
 from gazevlm_core.evaluation.faithfulness import OWN, RANDOM, blurred, compared_windows, covered, measure_samples
 from gazevlm_core.evaluation.report import Effect, Faithfulness
@@ -61,18 +61,20 @@ def mask_of(name: str) -> np.ndarray:
 class Fake:
     """Reads its glimpses perfectly and nothing else; `ignoring` reads the small image alone, `hasty` the first glimpse.
 
-    Its own path goes to what is there.
+    Its own path goes to what is there, unless it is `lost`.
     """
 
     names, glimpses, patches = tuple(LEVELS), 3, 1.5
 
-    def __init__(self, *, ignoring: bool = False, hasty: bool = False) -> None:
-        self.ignoring, self.hasty = ignoring, hasty
+    def __init__(self, *, ignoring: bool = False, hasty: bool = False, lost: bool = False) -> None:
+        self.ignoring, self.hasty, self.lost = ignoring, hasty, lost
 
     def grid(self, image: Image.Image) -> PatchGrid:
         return GRID
 
     def own_places(self, images: Sequence[Image.Image]) -> list[Places]:
+        if self.lost:
+            return [(*HEALTHY, HEALTHY[0])] * len(images)
         whole = np.ones((SIDE_PX, SIDE_PX), bool)
         return [(*(PLACES[name] for name in self._there(image, whole)), HEALTHY[0]) for image in images]
 
@@ -126,6 +128,12 @@ def test_the_path_effect_is_full_for_a_model_that_reads_glimpses_alone(reading: 
         assert effect.cases == findings
         assert effect.beside[f"AUROC, {OWN}"].value == 1.0
         assert 0.0 <= effect.beside["own path less random paths"].value <= 0.5
+        assert effect.beside[MOST].value == pytest.approx(0.5)
+
+
+def test_what_a_path_could_gain_is_told_beside_what_it_gains() -> None:
+    effect = measured(Fake(lost=True))[PATH_EFFECT + SMALL]
+    assert (effect.value, effect.beside[MOST].value) == pytest.approx((0.0, 0.5)), "a better path is worth learning"
 
 
 def test_a_glimpse_swap_takes_the_finding_away_and_brings_it_back(reading: dict[str, Effect]) -> None:

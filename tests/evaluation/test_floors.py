@@ -71,7 +71,13 @@ def test_constant_paths() -> None:
     constants = ConstantPaths(others, num_steps=3)
     assert constants.best(GRID) in {(0, 1, 2), (0, 1, 3), (0, 1)}
     assert constants.modes(GRID)[:2] == (0, 1)
-    assert constants.usual_length == 3  # the fourth reading is cut at the longest path
+    assert constants.best_length(within=0) == 3  # the fourth reading is cut at the longest path
+
+
+def test_the_best_constant_length_is_not_the_median() -> None:
+    readings = [path_of(*range(length)) for length in (9, 9, 9, 8, 7, 5)]
+    assert ConstantPaths(readings, num_steps=9).best_length(within=1) == 8, "right for five of six; 9 for four"
+    assert ConstantPaths(readings, num_steps=7).best_length(within=0) == 7
 
 
 @pytest.mark.parametrize("grid", [GRID, PatchGrid(2, 2)])

@@ -89,7 +89,15 @@ def test_stop(scores: Paths) -> None:
     longer, _ = scored((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 5, 6))
     assert longer.stop.within_2_fixations.value == 0.5
     assert longer.stop.median_length_difference.value == pytest.approx(2.5)  # +2 four times; +3 three times, +5 once
-    assert longer.stop.within_2_fixations.floors["the usual length, always"].value == 1.0  # three fixations, always
+    assert longer.stop.within_2_fixations.floors["the best constant length"].value == 1.0  # three fixations, always
+
+
+def test_how_alike_readings_end(scores: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scores.stop.same_reader.value == scores.stop.other_reader.value == 1.0
+    monkeypatch.setattr(path_scores, "STOP_WITHIN", 1)
+    stop = scored((0, 1, 2, 3), (8, 9, 10, 11))[0].stop
+    assert stop.same_reader.value == (1 + 1 / 2) / 2, "one reader of the second image ends after two, then four"
+    assert stop.other_reader.value == (1 + 1 / 2) / 2, "as many as the other's second, or two fewer"
 
 
 def test_step_hits_by_hand() -> None:
