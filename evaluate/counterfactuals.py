@@ -190,7 +190,7 @@ def places_on(viewer: Viewer, image: Image.Image, finding: PlacedFinding, other:
 
 
 def led_places(places: Places, findings: Mapping[str, PlacedFinding]) -> Places:
-    """Return as many places, the first ones where a reader fixates each finding: no path can be better sent."""
+    """Return as many places, the first ones where a reader fixates each finding: a path that knows where they are."""
     on = [Fixation(*map(float, finding.foci[0])) for finding in findings.values()]
     return (*on, *places)[: len(places)]
 

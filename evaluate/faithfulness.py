@@ -47,7 +47,7 @@ from gazevlm_core.metrics.labels import macro_auroc
 Trials = list[tuple[PhantomTrial, ImageTrial]]
 SMALL = "small findings"
 PATH_EFFECT = "AUROC, own path less paths that avoid every finding: "
-MOST = "the most that a path can gain: led to every finding, less paths that avoid them"
+LED_LESS = "own path led to every finding, less paths that avoid every finding"
 SWAP = "median fall of P when its glimpses are those of the twin: "
 ABOVE = "steering: the finding looked at is the more probable one"
 PATH_BAR, SWAP_BAR, STEERING_BAR = 0.10, 0.3, 0.8
@@ -109,7 +109,7 @@ def path_effects(trials: Sequence[PhantomTrial], names: Sequence[str], counts: n
             )
             for first, second in ((OWN, AVOIDING), (OWN, RANDOM), (LED, AVOIDING))
         }
-        beside = {"own path less random paths": less[OWN, RANDOM], MOST: less[LED, AVOIDING]}
+        beside = {"own path less random paths": less[OWN, RANDOM], LED_LESS: less[LED, AVOIDING]}
         beside |= {f"AUROC, {path}": score.macro for path, score in scores.items()}
         positive = int(np.nansum(labels))
         effects.append(effect_of("path effect", PATH_EFFECT + subset, less[OWN, AVOIDING], positive, beside))

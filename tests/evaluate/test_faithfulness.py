@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from evaluate.counterfactuals import Case, avoiding_places, draw_counterfactual, places_on, seen, touched
-from evaluate.faithfulness import ABOVE, MOST, PATH_EFFECT, SMALL, SWAP, faithfulness_bars, score_trials, try_all
+from evaluate.faithfulness import ABOVE, LED_LESS, PATH_EFFECT, SMALL, SWAP, faithfulness_bars, score_trials, try_all
 from evaluate.tables import faithfulness_tables
 from gazevlm_core.evaluation.faithfulness import OWN, RANDOM, blurred, compared_windows, covered, measure_samples
 from gazevlm_core.evaluation.report import Effect, Faithfulness
@@ -128,12 +128,12 @@ def test_the_path_effect_is_full_for_a_model_that_reads_glimpses_alone(reading: 
         assert effect.cases == findings
         assert effect.beside[f"AUROC, {OWN}"].value == 1.0
         assert 0.0 <= effect.beside["own path less random paths"].value <= 0.5
-        assert effect.beside[MOST].value == pytest.approx(0.5)
+        assert effect.beside[LED_LESS].value == pytest.approx(0.5)
 
 
 def test_what_a_path_could_gain_is_told_beside_what_it_gains() -> None:
     effect = measured(Fake(lost=True))[PATH_EFFECT + SMALL]
-    assert (effect.value, effect.beside[MOST].value) == pytest.approx((0.0, 0.5)), "a better path is worth learning"
+    assert (effect.value, effect.beside[LED_LESS].value) == pytest.approx((0.0, 0.5)), "a better path is worth learning"
 
 
 def test_a_glimpse_swap_takes_the_finding_away_and_brings_it_back(reading: dict[str, Effect]) -> None:
